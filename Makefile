@@ -1,0 +1,54 @@
+# `make help` lists what there is. `make run` and `make test` need nothing but this checkout and Debian.
+
+VENV := .venv
+PYTHON ?= python3
+PACKAGES := python3-venv qemu-system-x86 mmdebstrap squashfs-tools uidmap util-linux
+PROGRAMS := qemu-system-x86_64 mmdebstrap sqfstar newuidmap setpriv
+TESTS ?= tests
+
+.PHONY: help run test check bench setup packages venv image clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+run: setup image  ## install what is missing, build the guest image, run `uname -a` in a guest
+	bin/gavotte run -- uname -a
+
+test: setup image  ## the same set-up, then all tests and gates (TESTS=tests/qmp for some)
+	$(VENV)/bin/python -m pytest $(TESTS)
+
+check: venv  ## the gates alone: style, types, floors
+	$(VENV)/bin/python -m pytest tests/test_gates.py
+
+bench: setup image  ## the numbers of SPEC.md, as ratios to bare QEMU in the same run
+	$(VENV)/bin/python -m bench
+
+setup: packages venv  ## Debian packages (as root, else the line to type) and the virtual environment
+
+packages:
+	@missing=; for program in $(PROGRAMS); do \
+	    command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then \
+	    echo "installing what is missing:$$missing"; \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
+	else \
+	    echo "missing:$$missing" >&2; \
+	    echo "  next: sudo apt-get install --no-install-recommends $(PACKAGES)" >&2; exit 1; \
+	fi
+
+venv: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+image: venv
+	bin/gavotte image build
+
+clean:  ## remove the virtual environment and what tools left (the image cache stays: `gavotte image rm`)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

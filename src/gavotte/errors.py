@@ -1,0 +1,193 @@
+"""Everything that Gavotte raises on purpose, as one tree.
+
+GavotteError                 message, hint (what to do next), exit_code for the command line
+├── UsageError               what was asked for is malformed; `path` names the culprit   (yours, exit 2)
+├── StateError               the right call at the wrong time; the message names the way out
+│   └── ForeignProcess       a sandbox was used in a process that didn't make it
+├── HostError                this machine lacks something                              (the host's)
+│   ├── ImageError           the guest image is missing, damaged or can't be built
+│   └── QemuNotFound         no QEMU binary
+├── QemuError                QEMU said no, or went away                                (QEMU's)
+│   ├── QmpRefused           QEMU answered a command with an error: it had no effect
+│   ├── QmpNotSent           the command never left this process: it had no effect
+│   ├── OutcomeUnknown       sent, and no answer will come: it may have had its effect
+│   ├── QmpProtocolError     what came over the wire is not QMP
+│   └── QemuExited           the process ended; exit status, last stderr lines, command line
+├── GuestError               the guest, or what runs in it                             (the guest's)
+│   ├── GuestDied            panic, reset or power-off that nobody asked for
+│   ├── GuestSilent          no sign of life before the deadline; carries the console's tail
+│   ├── AgentError           the agent refused a request, or broke the protocol
+│   ├── CommandNotStarted    not found (exit 127), not executable (exit 126)
+│   ├── CommandTimeout       the command was ended at its deadline (exit 124)
+│   ├── CommandLost          the command's outcome is unknown: what ran it has gone
+│   └── CommandFailed        raised by `Result.check()`
+└── Bug                      an invariant of ours is broken; please report
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AgentError",
+    "Bug",
+    "CommandFailed",
+    "CommandLost",
+    "CommandNotStarted",
+    "CommandTimeout",
+    "ForeignProcess",
+    "GavotteError",
+    "GuestDied",
+    "GuestError",
+    "GuestSilent",
+    "HostError",
+    "ImageError",
+    "OutcomeUnknown",
+    "QemuError",
+    "QemuExited",
+    "QemuNotFound",
+    "QmpNotSent",
+    "QmpProtocolError",
+    "QmpRefused",
+    "StateError",
+    "UsageError",
+]
+
+
+class GavotteError(Exception):
+    """Base of all. `str()` is the message alone; the command line prints `hint` below it."""
+
+    exit_code = 125
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(GavotteError):
+    """What was asked for is malformed. `path` names the culprit in the caller's own input."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+        super().__init__(f"{path}: {message}" if path else message, hint=hint)
+        self.path = path
+
+
+class StateError(GavotteError):
+    """The right call at the wrong time; the message names the way out."""
+
+
+class ForeignProcess(StateError):
+    """A sandbox was used in a process that didn't make it, such as a forked child."""
+
+
+class HostError(GavotteError):
+    """This machine lacks something that is needed."""
+
+
+class ImageError(HostError):
+    """The guest image is missing, damaged or can't be built."""
+
+
+class QemuNotFound(HostError):
+    """There is no QEMU binary where one was looked for."""
+
+
+class QemuError(GavotteError):
+    """QEMU refused, broke off or ended."""
+
+
+class QmpRefused(QemuError):
+    """QEMU answered `command` with an error; the command had no effect.
+
+    `error_class` and `desc` are QEMU's own (QMP specification, section 2.4.2).
+    """
+
+    def __init__(self, command: str, error_class: str, desc: str) -> None:
+        super().__init__(f"QEMU refused {command}: {desc}")
+        self.command = command
+        self.error_class = error_class
+        self.desc = desc
+
+
+class QmpNotSent(QemuError):
+    """The command never left this process; it had no effect."""
+
+
+class OutcomeUnknown(QemuError):
+    """The command was sent and no answer will come: it may or may not have had its effect."""
+
+    def __init__(self, command: str, why: str) -> None:
+        super().__init__(f"the outcome of {command} is unknown: {why}")
+        self.command = command
+
+
+class QmpProtocolError(QemuError):
+    """What came over the wire is not QMP."""
+
+
+class QemuExited(QemuError):
+    """The QEMU process ended. `returncode` as in `subprocess`: negative is a signal."""
+
+    def __init__(self, message: str, *, returncode: int, stderr: str, argv: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.returncode = returncode
+        self.stderr = stderr
+        self.argv = argv
+
+
+class GuestError(GavotteError):
+    """The guest, or what runs in it, failed."""
+
+
+class GuestDied(GuestError):
+    """The guest panicked, reset or powered off without being asked to."""
+
+
+class GuestSilent(GuestError):
+    """The guest gave no sign of life before the deadline. `console` is the tail of what it printed."""
+
+    def __init__(self, message: str, *, console: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.console = console
+
+
+class AgentError(GuestError):
+    """The agent refused a request, or what it sent breaks the protocol."""
+
+
+class CommandNotStarted(GuestError):
+    """The command could not be started. `exit_code` is 127 (not found) or 126 (not executable), as in a shell."""
+
+    def __init__(self, message: str, *, exit_code: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+class CommandTimeout(GuestError):
+    """The command was ended at its deadline; what it had written until then is in `stdout` and `stderr`."""
+
+    exit_code = 124
+
+    def __init__(self, message: str, *, stdout: bytes = b"", stderr: bytes = b"", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class CommandLost(GuestError):
+    """The command's outcome is unknown: what ran it has gone."""
+
+
+class CommandFailed(GuestError):
+    """A command ended with a status other than 0; raised by `Result.check()`."""
+
+    def __init__(self, message: str, *, returncode: int, stdout: bytes, stderr: bytes) -> None:
+        super().__init__(message)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class Bug(GavotteError):
+    """An invariant of Gavotte's own is broken; please report it."""

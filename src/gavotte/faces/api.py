@@ -1,0 +1,229 @@
+"""The synchronous API: the same names as the asynchronous one, run on a private loop."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from gavotte.errors import CommandTimeout
+from gavotte.faces.loop import call
+from gavotte.guest.command import AsyncProcess, Exit, InputStream, OutputStream
+from gavotte.sandbox.lifecycle import MAX_OUTPUT, AsyncSandbox, Result, State
+
+__all__ = ["Process", "Reader", "Sandbox", "Writer"]
+
+
+class Writer:
+    """A command's stdin."""
+
+    def __init__(self, stream: InputStream) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`, waiting while the command is behind. BrokenPipeError once it reads no more."""
+        call(self._stream.write(data))
+
+    def close(self) -> None:
+        """Tell the command that nothing more comes."""
+        call(self._stream.close())
+
+
+class Reader:
+    """A command's stdout or stderr; iterates over lines."""
+
+    def __init__(self, stream: OutputStream) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes as soon as there are any, b"" at the end; without `size` all until the end."""
+        return call(self._stream.read(size))
+
+    def readline(self) -> bytes:
+        """Up to and with the next newline, or what is left before the end; b"" at the end."""
+        return call(self._stream.readline())
+
+    def close(self) -> None:
+        """Read no more: the command's next write gets SIGPIPE."""
+        call(self._stream.close())
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line
+
+
+class Process:
+    """A running command. Made by `Sandbox.spawn`; as a context manager it ends the command on the way out."""
+
+    def __init__(self, sandbox: AsyncSandbox, process: AsyncProcess) -> None:
+        self._sandbox = sandbox
+        self._process = process
+        self.argv = process.argv
+        self.pid = process.pid
+        self.stdin = Writer(process.stdin) if process.stdin else None
+        self.stdout = Reader(process.stdout)
+        self.stderr = Reader(process.stderr)
+
+    def __repr__(self) -> str:
+        return repr(self._process).replace("AsyncProcess", "Process", 1)
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; -n when signal n ended it."""
+        return self._process.returncode
+
+    @property
+    def exit(self) -> Exit | None:
+        """How it ended, once that is known."""
+        return self._process.exit
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; gives `returncode`. Raises CommandTimeout after `timeout` seconds; it then still runs."""
+        self._sandbox.check_owner()
+        return call(_wait(self._process, timeout))
+
+    def send_signal(self, number: int) -> None:
+        """To its process group. SIGKILL ends all that it started as well."""
+        self._sandbox.check_owner()
+        call(self._process.send_signal(number))
+
+    def terminate(self) -> None:
+        """SIGTERM to its process group."""
+        self._sandbox.check_owner()
+        call(self._process.terminate())
+
+    def kill(self) -> None:
+        """SIGKILL to it and to all that it started."""
+        self._sandbox.check_owner()
+        call(self._process.kill())
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give its terminal another size."""
+        self._sandbox.check_owner()
+        call(self._process.resize(rows, columns))
+
+    def close(self) -> None:
+        """End it, with all that it started, if it still runs."""
+        self._sandbox.check_owner()
+        call(self._process.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+async def _wait(process: AsyncProcess, timeout: float | None) -> int:
+    import asyncio
+
+    try:
+        async with asyncio.timeout(timeout):
+            return await process.wait()
+    except TimeoutError:
+        raise CommandTimeout(f"{process.argv[0]!r} still runs after {timeout:g} s", hint="kill() ends it") from None
+
+
+class Sandbox:
+    """A virtual machine to run commands in. Nothing of the host is in it.
+
+        with gavotte.Sandbox(memory="256M", cpus=2) as box:
+            print(box.run(["uname", "-a"]).stdout)
+
+    Takes the options of `AsyncSandbox`, and has its methods; they may be called from any thread.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._async = AsyncSandbox(**options)
+
+    def __repr__(self) -> str:
+        return repr(self._async).replace("AsyncSandbox", "Sandbox", 1)
+
+    @property
+    def name(self) -> str:
+        return self._async.name
+
+    @property
+    def state(self) -> State:
+        return self._async.state
+
+    @property
+    def accel(self) -> str:
+        """What it runs on; known when it has started."""
+        return self._async.accel
+
+    @property
+    def root_size(self) -> int:
+        """Bytes that can be written to its root."""
+        return self._async.root_size
+
+    @property
+    def phases(self) -> list[tuple[str, float]]:
+        """What its start spent time on, in seconds."""
+        return self._async.phases
+
+    def start(self) -> None:
+        """Boot the guest; returns when it can run commands."""
+        self._async.check_owner()
+        _live.add(self)
+        call(self._async.start())
+
+    def close(self) -> None:
+        """End the guest with all that runs in it, and free everything."""
+        self._async.check_owner()
+        call(self._async.close())
+        _live.discard(self)
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: str | int | None = None,
+        tty: tuple[int, int] | None = None,
+    ) -> Process:
+        """Start a command; see `AsyncSandbox.spawn`."""
+        self._async.check_owner()
+        started = call(self._async.spawn(argv, stdin=stdin, env=env, cwd=cwd, user=user, tty=tty))
+        return Process(self._async, started)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes | None = None,
+        timeout: float | None = None,
+        max_output: int = MAX_OUTPUT,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: str | int | None = None,
+    ) -> Result:
+        """Run a command to its end and give its output; see `AsyncSandbox.run`."""
+        self._async.check_owner()
+        return call(
+            self._async.run(argv, input=input, timeout=timeout, max_output=max_output, env=env, cwd=cwd, user=user)
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_live: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """At the program's end: sandboxes that nobody closed. In a forked child they are the parent's."""
+    for sandbox in list(_live):
+        if sandbox._async._maker == os.getpid():
+            sandbox.close()
+
+
+atexit.register(_close_all)

@@ -1,0 +1,309 @@
+"""The command line: arguments in, one call to a floor below, an exit status out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from gavotte.errors import GavotteError, UsageError
+
+__all__ = ["main"]
+
+# Exit statuses: the command's own; 124 timeout, 125 Gavotte failed, 126 not executable, 127 not found (as docker run)
+_FAILED = 125
+_INTERRUPTED = 130
+
+_OPTIONS = ("memory", "cpus", "accel", "machine", "kernel", "initrd", "append", "qemu", "boot_timeout")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; gives the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except GavotteError as error:
+        _complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # `gavotte image list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + 13
+    except Exception as error:  # an exit status of 1 would be taken for the command's
+        if os.environ.get("GAVOTTE_DEBUG"):
+            raise
+        print(f"gavotte: a bug: {error!r}\n  next: run again with GAVOTTE_DEBUG=1 and report it", file=sys.stderr)
+        return _FAILED
+
+
+def _dispatch(words: list[str]) -> int:
+    command: list[str] | None = None
+    if words[:1] in (["run"], ["explain"]) and "--" in words:  # what follows is the command's, whatever it looks like
+        cut = words.index("--")
+        words, command = words[:cut], words[cut + 1 :]
+    options = _parser().parse_args(words)
+    if command is not None:
+        options.argv = [*options.argv, *command]
+    handler: Callable[[argparse.Namespace], int] = options.handler
+    return handler(options)
+
+
+def _complain(error: GavotteError) -> None:
+    message = error.message
+    if isinstance(error, UsageError) and error.path in (*_OPTIONS, "timeout", "env", "cwd", "user"):
+        message = f"--{error.path.replace('_', '-')}: {message}"
+    elif isinstance(error, UsageError) and error.path:
+        message = str(error)
+    print(f"gavotte: {message}", file=sys.stderr)
+    if error.hint:
+        print(f"  next: {error.hint}", file=sys.stderr)
+
+
+# --- run and explain -------------------------------------------------------------------------------------------------
+
+
+def _sandbox_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in _OPTIONS}
+
+
+def _environment(entries: Sequence[str]) -> dict[str, str]:
+    """`K=V` sets, `K` passes this process's own value through, or nothing if it has none."""
+    env = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not name:
+            raise UsageError(f"{entry!r} has no name", path="env", hint="write NAME=VALUE, or NAME to pass it through")
+        if equals:
+            env[name] = value
+        elif name in os.environ:
+            env[name] = os.environ[name]
+    return env
+
+
+def _run(options: argparse.Namespace) -> int:
+    from gavotte.faces import run
+    from gavotte.sandbox.spec import check_argv
+
+    if options.timeout is not None and not options.timeout > 0:
+        raise UsageError(f"{options.timeout:g} is not a number of seconds above 0", path="timeout")
+    request = run.RunRequest(
+        argv=check_argv(options.argv),
+        env=_environment(options.env),
+        cwd=options.cwd,
+        user=options.user,
+        timeout=options.timeout,
+        interactive=options.interactive,
+        tty=options.tty,
+        verbose=options.verbose,
+        quiet=options.quiet,
+    )
+    return run.run(request, _sandbox_options(options))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from gavotte.faces import explain
+
+    for line in explain.explain(_sandbox_options(options)):
+        print(line)
+    return 0
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from gavotte.faces import tables
+    from gavotte.sandbox.host import examine
+
+    findings = asyncio.run(examine(qemu=options.qemu, probe_again=options.probe))
+    if options.json:
+        tables.print_json([finding.as_dict() for finding in findings])
+    else:
+        tables.print_findings(findings)
+    return 0 if all(finding.ok is not False or not finding.needed for finding in findings) else _FAILED
+
+
+# --- image -----------------------------------------------------------------------------------------------------------
+
+
+def _image_build(options: argparse.Namespace) -> int:
+    from gavotte.faces.progress import Progress
+    from gavotte.guest.image import build_image
+
+    with Progress() as progress:
+        image = build_image(suite=options.suite, mirror=options.mirror, update=options.update, progress=progress)
+    print(image.id)
+    return 0
+
+
+def _image_list(options: argparse.Namespace) -> int:
+    from gavotte.faces import tables
+    from gavotte.guest.image import find_image, list_images
+
+    current = find_image()
+    tables.print_images(list_images(), current.id if current else None, as_json=options.json)
+    return 0
+
+
+def _image_rm(options: argparse.Namespace) -> int:
+    from gavotte.guest.image import remove_image
+
+    for prefix in options.id:
+        print(remove_image(prefix).id)
+    return 0
+
+
+def _image_path(options: argparse.Namespace) -> int:
+    print(_chosen_image(options.id).path)
+    return 0
+
+
+def _image_export(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from gavotte.guest.image import export_image
+
+    export_image(_chosen_image(options.id), Path(options.file))
+    return 0
+
+
+def _image_import(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from gavotte.guest.image import import_image
+
+    print(import_image(Path(options.file)).id)
+    return 0
+
+
+def _chosen_image(prefix: str | None) -> Any:
+    from gavotte.errors import ImageError
+    from gavotte.guest.image import find_image, list_images
+
+    if prefix is None:
+        image = find_image()
+        if image is None:
+            raise ImageError("there is no current image", hint="gavotte image build")
+        return image
+    found = [image for image in list_images() if image.id.startswith(prefix)]
+    if len(found) != 1:
+        raise ImageError(
+            f"{len(found)} images have an id that begins with {prefix!r}", hint="gavotte image list shows them"
+        )
+    return found[0]
+
+
+# --- the arguments ---------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """One message and the way to the help, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"gavotte: {message}\n  next: {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from gavotte import __version__
+
+    parser = _Parser(
+        prog="gavotte", description="Run commands, each in a virtual machine of its own.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"gavotte {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_run(commands)
+    _add_check(commands)
+    _add_image(commands)
+    return parser
+
+
+def _add_command(commands: Any, name: str, handler: Callable[[argparse.Namespace], int], help: str) -> Any:
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = _add_command(commands, "run", _run, "run a command in a fresh guest; its exit status is the command's")
+    explain = _add_command(commands, "explain", _explain, "print the QEMU command line that `run` would use")
+    for parser in (run, explain):
+        _add_sandbox_options(parser)
+        _add_command_options(parser)
+        parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD [ARG…]", help="the command")
+
+
+def _add_sandbox_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the machine")
+    group.add_argument(
+        "--memory", default="512M", metavar="SIZE", help="256M, 2G, …; half of it is the writable root (512M)"
+    )
+    group.add_argument("--cpus", type=int, default=1, metavar="N", help="virtual processors (1)")
+    group.add_argument(
+        "--accel", default="auto", metavar="auto|kvm|tcg", help="auto takes KVM where a guest was seen to run on it"
+    )
+    group.add_argument(
+        "--machine", default="q35", metavar="TYPE", help="q35 (default), pc, microvm or a versioned pc type"
+    )
+    group.add_argument("--kernel", metavar="FILE", help="a vmlinux or bzImage instead of the image's")
+    group.add_argument("--initrd", metavar="FILE", help="an initramfs with Gavotte's agent instead of the image's")
+    group.add_argument("--append", default="", metavar="TEXT", help="more words for the kernel's command line")
+    group.add_argument("--qemu", metavar="PATH", help="the QEMU binary (GAVOTTE_QEMU, else the one on PATH)")
+    group.add_argument(
+        "--boot-timeout", type=float, default=120.0, metavar="S", help="seconds that a boot may take (120)"
+    )
+
+
+def _add_command_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the command")
+    group.add_argument(
+        "--env", action="append", default=[], metavar="K[=V]", help="set a variable, or pass ours through; repeatable"
+    )
+    group.add_argument("--cwd", metavar="DIR", help="where it runs (the user's home)")
+    group.add_argument("--user", metavar="NAME|UID[:GROUP]", help="who it runs as (root)")
+    group.add_argument(
+        "--timeout", type=float, metavar="S", help="end it after so many seconds; the exit status is then 124"
+    )
+    group.add_argument(
+        "-i", "--interactive", action="store_true", help="pass a terminal's input on (pipes and files always are)"
+    )
+    group.add_argument("-t", "--tty", action="store_true", help="give it a terminal; implies -i")
+    group.add_argument("-v", "--verbose", action="store_true", help="show phases with times, and the guest's console")
+    group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
+
+
+def _add_check(commands: Any) -> None:
+    check = _add_command(commands, "check", _check, "say what this host can do, and how to get what is missing")
+    check.add_argument("--json", action="store_true", help="for programs")
+    check.add_argument(
+        "--probe", action="store_true", help="boot guests to see which accelerators work, whatever is remembered"
+    )
+    check.add_argument("--qemu", metavar="PATH", help="the QEMU binary to look at")
+
+
+def _add_image(commands: Any) -> None:
+    image = commands.add_parser("image", help="the guest image: build, list, rm, path, export, import")
+    actions = image.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+    build = _add_command(actions, "build", _image_build, "build the image unless a current one is there; prints its id")
+    build.add_argument("--suite", metavar="NAME", help="the Debian release (this host's, else bookworm)")
+    build.add_argument("--mirror", metavar="URL", help="the Debian archive (from this host's apt sources)")
+    build.add_argument("--update", action="store_true", help="ask the archive for newer packages")
+    listing = _add_command(actions, "list", _image_list, "list the images")
+    listing.add_argument("--json", action="store_true", help="for programs")
+    _add_command(actions, "rm", _image_rm, "remove images").add_argument(
+        "id", nargs="+", help="the id, or its beginning"
+    )
+    _add_command(actions, "path", _image_path, "print an image's directory").add_argument("id", nargs="?")
+    export = _add_command(actions, "export", _image_export, "write an image to one file, for another host")
+    export.add_argument("file")
+    export.add_argument("id", nargs="?", help="the current image unless given")
+    _add_command(actions, "import", _image_import, "take in an exported image").add_argument("file")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""`gavotte explain`: the QEMU command line of a run, to be read, copied and played with."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gavotte.errors import ImageError
+from gavotte.guest.image import find_image
+from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, plan_machine
+from gavotte.qemu.binary import find_qemu
+from gavotte.sandbox.accel import expected_accel
+from gavotte.sandbox.boot import AGENT_PORT, machine_config
+from gavotte.sandbox.lifecycle import artifacts
+from gavotte.sandbox.spec import make_spec
+
+__all__ = ["explain"]
+
+# A real run connects these to sockets that it made and passes by number; a shell can't, so the console is the terminal
+_WIRES: dict[str, Mapping[str, Any]] = {
+    CONSOLE: {"backend": "stdio", "signal": False},
+    MONITOR: {"backend": "socket", "path": "gavotte-monitor.sock", "server": True, "wait": False},
+    AGENT_PORT: {"backend": "socket", "path": "gavotte-agent.sock", "server": True, "wait": False},
+}
+
+
+def explain(options: Mapping[str, Any]) -> Iterator[str]:
+    """The lines: one option each, joined by backslashes, so that the whole can be pasted into a shell.
+
+    Starts no guest: the accelerator is the one that is known or assumed to work. Raises UsageError and HostError.
+    """
+    spec = make_spec(**options)
+    binary = find_qemu(path=spec.qemu)
+    image = find_image()
+    if image is None:
+        raise ImageError("there is no guest image yet, so its files have no names", hint="gavotte image build")
+    files = artifacts(image)
+    config = machine_config("gavotte", spec, expected_accel(binary, spec, files), files)
+    yield f"{shlex.quote(str(binary.path))} \\"
+    lines = list(_by_option(plan_machine(config, _WIRES)))
+    yield from (f"  {line} \\" for line in lines[:-1])
+    yield f"  {lines[-1]}"
+
+
+_FLAGS = ("-nodefaults", "-no-user-config", "-no-reboot")  # the options of ours that take no value
+
+
+def _by_option(argv: list[str]) -> Iterator[str]:
+    words = iter(argv)
+    for word in words:
+        yield word if word in _FLAGS else shlex.join([word, next(words)])

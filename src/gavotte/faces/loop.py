@@ -1,0 +1,82 @@
+"""The private event loop of the synchronous API: one thread, for as long as the process lives."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["call"]
+
+T = TypeVar("T")
+_CLEAN_UP = 15.0
+
+
+class LoopThread:
+    """An event loop on a daemon thread. It never ends: the kernel kills a QEMU whose starting thread ends."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, name="gavotte", daemon=True).start()
+
+
+_lock = threading.Lock()
+_thread: LoopThread | None = None
+
+
+def _current() -> LoopThread:
+    """This process's loop thread: a forked child has none of its parent's threads, so it gets its own."""
+    global _thread
+    with _lock:
+        if _thread is None or _thread.pid != os.getpid():
+            _thread = LoopThread()
+        return _thread
+
+
+def call(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the private loop and wait for it.
+
+    Ctrl-C cancels it there, and is raised when its clean-up is over.
+    """
+    loop = _current().loop
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+    tasks: list[asyncio.Task[T]] = []
+
+    def begin() -> None:
+        tasks.append(loop.create_task(coroutine))
+        tasks[0].add_done_callback(finish)
+
+    def finish(task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            outcome.set_exception(concurrent.futures.CancelledError())
+        elif error := task.exception():
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(task.result())
+
+    loop.call_soon_threadsafe(begin)
+    try:
+        return outcome.result()
+    except BaseException:
+        if not outcome.done():
+            loop.call_soon_threadsafe(_cancel, tasks)
+            concurrent.futures.wait([outcome], timeout=_CLEAN_UP)
+        raise
+
+
+def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    tasks[0].cancel()  # begun by now: the loop keeps the order of what it is told
+
+
+def _forget() -> None:
+    """In a forked child: the lock may be held by a thread that isn't there."""
+    global _lock, _thread
+    _lock = threading.Lock()
+    _thread = None
+
+
+os.register_at_fork(after_in_child=_forget)

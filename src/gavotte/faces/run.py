@@ -1,0 +1,226 @@
+"""`gavotte run`: a command in a fresh guest, with this process's streams, signals and terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gavotte.errors import CommandTimeout, HostError
+from gavotte.faces.terminal import StdinReader, StdoutWriter, is_broken_pipe, is_terminal, raw_mode, window_size
+from gavotte.guest.command import AsyncProcess, OutputStream
+from gavotte.sandbox.lifecycle import AsyncSandbox
+
+__all__ = ["RunRequest", "run"]
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the command line asks for, apart from the sandbox's own options."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str | None
+    user: str | None
+    timeout: float | None
+    interactive: bool
+    tty: bool
+    verbose: bool
+    quiet: bool
+
+
+class Interrupted(Exception):
+    """A signal ended the run before the command could take it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.exit_code = 128 + number
+
+
+def run(request: RunRequest, options: Mapping[str, Any]) -> int:
+    """Do it; gives the exit status."""
+    try:
+        return asyncio.run(_run(request, options))
+    except Interrupted as interrupted:
+        return interrupted.exit_code
+
+
+def say(text: str) -> None:
+    """A line of ours on stderr; a stderr that is closed or full is nobody's concern here."""
+    try:
+        os.write(2, f"gavotte: {text}\n".encode(errors="replace"))
+    except OSError:
+        pass
+
+
+async def _run(request: RunRequest, options: Mapping[str, Any]) -> int:
+    box = AsyncSandbox(**options)
+    with Signals() as signals:
+        try:
+            await signals.guard(_start(box, request))
+            status: int = await signals.guard(_command(box, request, signals))
+            return status
+        finally:
+            await box.close()
+            if request.verbose:
+                for line in box.console.splitlines():
+                    say(f"console: {line}")
+
+
+async def _start(box: AsyncSandbox, request: RunRequest) -> None:
+    from gavotte.faces.progress import Progress
+
+    with Progress() as progress:
+        await box.start(progress)
+    if box.accel != "kvm" and not request.quiet and box.spec.accel == "auto":
+        say(f"note: running on {box.accel.upper()} (emulation): {box.accel_reason}")
+    if request.verbose:
+        for name, seconds in box.phases:
+            say(f"{name}: {seconds * 1000:.0f} ms")
+        say(f"on {box.accel}: {box.accel_reason}; {box.root_size >> 20}M of writable root")
+
+
+async def _command(box: AsyncSandbox, request: RunRequest, signals: Signals) -> int:
+    # A terminal's input belongs to the shell that started us, unless it was asked for
+    stdin = request.interactive or request.tty or not is_terminal(0)
+    process = await box.spawn(
+        request.argv,
+        env=request.env,
+        cwd=request.cwd,
+        user=request.user,
+        stdin=stdin,
+        tty=window_size() if request.tty else None,
+    )
+    with raw_mode(0) if request.tty else _nothing():
+        async with process:
+            signals.attach(process, request.tty)
+            try:
+                async with asyncio.timeout(request.timeout):
+                    return await _stream(process, stdin)
+            except TimeoutError:
+                raise CommandTimeout(
+                    f"{request.argv[0]!r} was ended after {request.timeout:g} s", hint="give it more time (--timeout)"
+                ) from None
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+async def _stream(process: AsyncProcess, stdin: bool) -> int:
+    feeding = asyncio.ensure_future(_feed(process)) if stdin else None
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_drain(process.stdout, 1, "stdout"))
+            group.create_task(_drain(process.stderr, 2, "stderr"))
+        await process.wait()
+    except ExceptionGroup as group_error:
+        raise group_error.exceptions[0] from None
+    finally:
+        if feeding is not None:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+    exit = process.exit
+    if exit is None:
+        raise HostError("the command's end was not seen")
+    if exit.oom_kills:
+        say(f"note: the guest killed {exit.oom_kills} processes of the command for want of memory; see --memory")
+    if exit.forks_denied:
+        say(f"note: the guest denied the command {exit.forks_denied} new processes: it had too many")
+    return exit.status
+
+
+async def _feed(process: AsyncProcess) -> None:
+    reader = StdinReader(0)
+    if process.stdin is None:
+        return
+    try:
+        while data := await reader.read():
+            await process.stdin.write(data)
+    except BrokenPipeError:
+        return  # the command reads no more
+    await process.stdin.close()
+
+
+async def _drain(stream: OutputStream, fd: int, name: str) -> None:
+    writer = StdoutWriter(fd)
+    try:
+        async for chunk in stream:
+            await writer.write(chunk)
+    except OSError as error:
+        if not is_broken_pipe(error):
+            raise HostError(f"can't write to {name}: {error.strerror}") from error
+        await stream.close()  # the command gets SIGPIPE, as it would here
+
+
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP: before the command runs they end the run, then they are the command's.
+
+    A second SIGINT ends the machine.
+    """
+
+    def __init__(self) -> None:
+        self._process: AsyncProcess | None = None
+        self._guarded: asyncio.Future[Any] | None = None
+        self._ending = 0
+        self._interrupts = 0
+        self._sent: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Signals:
+        loop = asyncio.get_running_loop()
+        for number in _FORWARDED:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish is respected
+                loop.add_signal_handler(number, self._on_signal, number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (*_FORWARDED, signal.SIGWINCH):
+            loop.remove_signal_handler(number)
+
+    def attach(self, process: AsyncProcess, tty: bool) -> None:
+        """From now on the signals are this command's, and with a terminal its window is ours."""
+        self._process = process
+        if tty:
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGWINCH, lambda: self._do(process.resize(*window_size()))
+            )
+
+    async def guard(self, work: Any) -> Any:
+        """Await `work`; a signal that ends the run cancels it and raises Interrupted."""
+        self._guarded = asyncio.ensure_future(work)
+        try:
+            return await self._guarded
+        except asyncio.CancelledError:
+            if self._ending:
+                raise Interrupted(self._ending) from None
+            raise
+        finally:
+            if not self._guarded.done():
+                self._guarded.cancel()
+
+    def _on_signal(self, number: int) -> None:
+        self._interrupts += number == signal.SIGINT
+        if self._process is None or self._interrupts > 1:
+            self._ending = number
+            if self._guarded is not None:
+                self._guarded.cancel()
+        else:
+            self._do(self._process.send_signal(number))
+
+    def _do(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._sent.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._sent.discard(task)
+        if not task.cancelled():
+            task.exception()  # a signal that can't be delivered: the command's end tells why

@@ -1,0 +1,147 @@
+"""The terminal and the standard streams of this process: raw mode, window size, and pumps that never block the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import queue
+import termios
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["StdinReader", "StdoutWriter", "is_terminal", "raw_mode", "window_size"]
+
+_CHUNK = 64 << 10
+
+
+def is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def window_size() -> tuple[int, int]:
+    """(rows, columns) of the first of our streams that is a terminal; 24 x 80 when none is."""
+    for fd in (0, 1, 2):
+        try:
+            size = os.get_terminal_size(fd)
+        except OSError:
+            continue
+        if size.lines and size.columns:
+            return size.lines, size.columns
+    return 24, 80
+
+
+@contextmanager
+def raw_mode(fd: int) -> Iterator[None]:
+    """Every key goes through as it is. The terminal is as it was afterwards, whatever happened in between."""
+    if not is_terminal(fd):
+        yield
+        return
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setraw(fd)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+
+
+class StdinReader:
+    """Reads an fd in a thread, since a read of a file, a pipe or a terminal may block in ways that epoll can't see.
+
+    One chunk is read ahead at most. The thread is a daemon: one that waits for input doesn't keep us from ending.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._loop = asyncio.get_running_loop()
+        self._wanted = threading.Semaphore(0)
+        self._chunk: asyncio.Future[bytes] | None = None
+        threading.Thread(target=self._run, name="stdin", daemon=True).start()
+
+    async def read(self) -> bytes:
+        """The next bytes as they come; b"" at the end."""
+        self._chunk = self._loop.create_future()
+        self._wanted.release()
+        return await self._chunk
+
+    def _run(self) -> None:
+        data = b"?"
+        while data:
+            self._wanted.acquire()
+            try:
+                data = os.read(self._fd, _CHUNK)
+            except OSError:
+                data = b""  # a closed stdin is an empty one
+            if not _on_loop(self._loop, lambda data=data: self._deliver(data)):  # type: ignore[misc]  # mypy#17777
+                return
+
+    def _deliver(self, data: bytes) -> None:
+        if self._chunk is not None and not self._chunk.done():
+            self._chunk.set_result(data)
+
+
+class StdoutWriter:
+    """Writes to an fd in a thread, so that a reader that dawdles doesn't keep signals from being seen."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name=f"fd {fd}", daemon=True).start()
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`. Raises BrokenPipeError when nobody reads any more, OSError for a full disk."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._jobs.put((data, done))
+        await done
+
+    def _run(self) -> None:
+        while True:
+            data, done = self._jobs.get()
+            error = self._write(data)
+            if not _on_loop(self._loop, _settle(done, error)):
+                return
+
+    def _write(self, data: bytes) -> OSError | None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:  # somebody else made this description non-blocking
+                _wait_writable(self._fd)
+            except OSError as error:
+                return error
+        return None
+
+
+def _settle(done: asyncio.Future[None], error: OSError | None) -> Callable[[], None]:
+    def settle() -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(None)
+
+    return settle
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> bool:
+    try:
+        loop.call_soon_threadsafe(action)
+        return True
+    except RuntimeError:  # the loop has ended before us
+        return False
+
+
+def _wait_writable(fd: int) -> None:
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()
+
+
+def is_broken_pipe(error: OSError) -> bool:
+    return error.errno in (errno.EPIPE, errno.ECONNRESET)

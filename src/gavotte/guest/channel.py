@@ -1,0 +1,220 @@
+"""The host's end of the line to the agent: requests, and commands with their streams.
+
+What comes from the guest is hostile until checked: sizes are bounded by the decoder and by credit, shapes are
+checked here, text is stripped of what a terminal would act on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from gavotte.errors import AgentError, CommandNotStarted, UsageError
+from gavotte.guest import agent
+from gavotte.guest.command import AsyncProcess, Exit
+from gavotte.qmp.link import Link
+
+__all__ = ["Channel", "printable"]
+
+_NOT_STARTED = {"not-found": 127, "not-executable": 126}
+_USAGE = {"no-user": "user", "no-cwd": "cwd", "invalid": "argv or env"}
+_LONGEST_TEXT = 1000
+
+
+def printable(text: object) -> str:
+    """`text` from the guest with everything replaced that could move a terminal's cursor, and cut to a length."""
+    cut = str(text)[:_LONGEST_TEXT]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut)
+
+
+class Channel:
+    """A connection to one agent. Owns its socket."""
+
+    def __init__(self, sock: socket.socket, last_words: Callable[[], Awaitable[str]]) -> None:
+        """`last_words` gives what is known of the guest's end when the line breaks."""
+        self._link = Link(sock, self._received, self._on_end)
+        self._decoder = agent.Decoder()
+        self._numbers = itertools.count(1)
+        self._requests: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._processes: dict[int, AsyncProcess] = {}
+        self._last_words = last_words
+        self._farewell: asyncio.Task[None] | None = None
+        self.hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self.ended: str | None = None
+        self.notices: list[str] = []  # what the agent reported by itself; the last few
+
+    # requests
+
+    async def request(self, operation: str, *, deadline: float = 30.0, **fields: Any) -> dict[str, Any]:
+        """Ask the agent; gives its reply. Raises AgentError on refusal, on a broken line and at the deadline."""
+        number = next(self._numbers)
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._requests[number] = future
+        try:
+            await self._send_request(number, operation, fields)
+            async with asyncio.timeout(deadline):
+                return await future
+        except TimeoutError:
+            raise AgentError(f"the guest's agent didn't answer {operation!r} within {deadline:g} s") from None
+        finally:
+            del self._requests[number]
+
+    async def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: dict[str, str],
+        cwd: str = "",
+        user: str = "0",
+        stdin: bool = False,
+        tty: tuple[int, int] | None = None,
+        deadline: float = 60.0,
+    ) -> AsyncProcess:
+        """Start a command; returns when it runs. `tty` is (rows, columns) of a terminal for it.
+
+        Raises CommandNotStarted (not found, not executable), UsageError (user, cwd, argv) and AgentError.
+        """
+        number = next(self._numbers)
+        process = AsyncProcess(self, number, list(argv), stdin)
+        fields = {"argv": list(argv), "env": env, "cwd": cwd, "user": user, "window": agent.WINDOW}
+        self._processes[number] = process
+        try:
+            await self._send_request(number, "exec", {**fields, "stdin": stdin, "tty": list(tty) if tty else None})
+            async with asyncio.timeout(deadline):
+                process.pid = int((await process.started)["pid"])
+        except TimeoutError:
+            raise AgentError(f"the guest didn't start {argv[0]!r} within {deadline:g} s") from None
+        finally:
+            if not process.pid:
+                await self._abandon(number)
+        return process
+
+    async def _abandon(self, number: int) -> None:
+        """Forget a command that isn't known to run; if it does all the same, end it."""
+        self._processes.pop(number, None)
+        if self.ended is None:
+            try:
+                await self._send_request(next(self._numbers), "signal", {"target": number, "signal": 9})
+            except AgentError:
+                pass  # the guest has gone, and the command with it
+
+    async def _send_request(self, number: int, operation: str, fields: dict[str, Any]) -> None:
+        try:
+            frame = agent.encode_json(agent.REQUEST, number, {"op": operation, **fields})
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"can't be sent to the guest: {error}", path=operation) from None
+        if len(frame) > agent.MAX_PAYLOAD:
+            raise UsageError(f"{len(frame)} bytes of argv and env are more than a guest takes", path=operation)
+        await self.send(frame)
+
+    async def send(self, frame: bytes) -> None:
+        """Send one frame. Raises AgentError when the line is broken."""
+        if self.ended is not None:
+            raise AgentError(self.ended)
+        try:
+            await self._link.send(frame)
+        except OSError as error:
+            raise AgentError(self.ended or f"the line to the guest broke: {error.strerror or error}") from None
+
+    async def close(self) -> None:
+        """Close the line. Commands whose end isn't known yet are lost."""
+        self._link.close()
+        self._end("the sandbox was closed")
+        if self._farewell is not None:
+            await self._farewell
+
+    # what arrives
+
+    def _received(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                self._handle(frame)
+            if self._decoder.skipped:
+                raise AgentError("the guest sent bytes that are no frame")
+        except (AgentError, ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
+            self._link.close()  # a guest that breaks the protocol isn't listened to any more
+            self._end(f"the guest's agent broke the protocol: {printable(error)}")
+
+    def _handle(self, frame: agent.Frame) -> None:
+        if frame.kind == agent.HELLO:
+            if not self.hello.done():
+                self.hello.set_result(dict(json.loads(frame.payload)))
+        elif frame.kind in (agent.REPLY, agent.ERROR):
+            self._on_answer(frame)
+        elif frame.kind == agent.NOTICE:
+            self.notices = [*self.notices[-9:], printable(json.loads(frame.payload)["why"])]
+        elif process := self._processes.get(frame.channel):
+            self._on_stream(process, frame)
+
+    def _on_answer(self, frame: agent.Frame) -> None:
+        value = json.loads(frame.payload)
+        process = self._processes.get(frame.channel)
+        waiting = process.started if process else self._requests.get(frame.channel)
+        if waiting is None or waiting.done():
+            if frame.kind == agent.ERROR:
+                self.notices = [*self.notices[-9:], printable(value["message"])]
+            return
+        if frame.kind == agent.REPLY:
+            waiting.set_result(dict(value))
+        else:
+            waiting.set_exception(_refusal(value["code"], printable(value["message"])))
+
+    def _on_stream(self, process: AsyncProcess, frame: agent.Frame) -> None:
+        outputs = {agent.STDOUT: process.stdout, agent.STDERR: process.stderr}
+        if frame.kind == agent.DATA:
+            outputs[frame.stream].feed(frame.payload)
+        elif frame.kind == agent.EOF:
+            outputs[frame.stream].end()
+        elif frame.kind == agent.CREDIT and process.stdin:
+            process.stdin.grant(struct.unpack(">I", frame.payload)[0])
+        elif frame.kind == agent.CLOSE and process.stdin:
+            process.stdin.end()
+        elif frame.kind == agent.EXIT:
+            del self._processes[frame.channel]
+            outcome = json.loads(frame.payload)
+            process.finish(_exit(outcome), printable(outcome.get("lost", "")))
+
+    # the end
+
+    def _on_end(self, why: str) -> None:
+        self._link.close()
+        self._farewell = asyncio.get_running_loop().create_task(self._explain(why))
+
+    async def _explain(self, why: str) -> None:
+        self._end(await self._last_words() or f"the line to the guest broke: {why}")
+
+    def _end(self, why: str) -> None:
+        if self.ended is not None:
+            return
+        self.ended = why
+        starting = [process.started for process in self._processes.values()]
+        for future in [self.hello, *starting, *self._requests.values()]:
+            if not future.done():
+                future.set_exception(AgentError(why))
+                future.exception()  # whoever waits gets it; nobody has to
+        for process in self._processes.values():
+            process.finish(None, why)
+        self._processes.clear()
+
+
+def _refusal(code: object, message: str) -> Exception:
+    if code in _NOT_STARTED:
+        return CommandNotStarted(message, exit_code=_NOT_STARTED[str(code)])
+    if code in _USAGE:
+        return UsageError(message, path=_USAGE[str(code)])
+    return AgentError(f"the guest's agent refused: {message}")
+
+
+def _exit(outcome: dict[str, Any]) -> Exit | None:
+    """What EXIT says, within the bounds of wait(2); None when the outcome is lost."""
+    if "lost" in outcome:
+        return None
+    code = -int(outcome["signal"]) if "signal" in outcome else int(outcome["status"])
+    if not -64 <= code <= 255:
+        raise AgentError(f"no command ends with status {code}")
+    return Exit(code, int(outcome.get("oom_kills", 0)), int(outcome.get("forks_denied", 0)))

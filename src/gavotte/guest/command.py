@@ -1,0 +1,251 @@
+"""A command in the guest, seen from the host: three streams with credit, signals, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import signal as signals
+import struct
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gavotte.errors import AgentError, CommandLost
+from gavotte.guest import agent
+
+if TYPE_CHECKING:
+    from gavotte.guest.channel import Channel
+
+__all__ = ["AsyncProcess", "Exit", "InputStream", "OutputStream"]
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a command ended. `returncode` as in `subprocess`: -n when signal n ended it.
+
+    `oom_kills` and `forks_denied` count what the guest's kernel did to the command and its children.
+    """
+
+    returncode: int
+    oom_kills: int = 0
+    forks_denied: int = 0
+
+    @property
+    def status(self) -> int:
+        """The status that a shell would report: 128+n after signal n."""
+        return self.returncode if self.returncode >= 0 else 128 - self.returncode
+
+
+class InputStream:
+    """A command's stdin. `write` waits while the command is behind; BrokenPipeError once it reads no more."""
+
+    def __init__(self, channel: Channel, number: int) -> None:
+        self._channel = channel
+        self._number = number
+        self._credit = agent.WINDOW
+        self._open = True
+        self._writable = True  # False: the command closed its end, or is over
+        self._news = asyncio.Event()
+
+    async def write(self, data: bytes) -> None:
+        """Send all of `data`; returns when the last of it is on its way."""
+        rest = memoryview(data)
+        while rest:
+            while not self._credit and self._writable:
+                self._news.clear()
+                await self._news.wait()
+            if not self._open or not self._writable:
+                raise BrokenPipeError("the command reads no more from its stdin")
+            piece = rest[: min(self._credit, agent.CHUNK)]
+            rest = rest[len(piece) :]
+            self._credit -= len(piece)
+            await self._channel.send(agent.encode(agent.DATA, self._number, bytes(piece), agent.STDIN))
+
+    async def close(self) -> None:
+        """Tell the command that nothing more comes. A second call does nothing."""
+        if self._open:
+            self._open = False
+            if self._writable:
+                await self._channel.send(agent.encode(agent.EOF, self._number, stream=agent.STDIN))
+
+    def grant(self, count: int) -> None:
+        self._credit += count
+        self._news.set()
+
+    def end(self) -> None:
+        self._writable = False
+        self._news.set()
+
+
+class OutputStream:
+    """A command's stdout or stderr: bytes in order, at most a window of them waiting here."""
+
+    def __init__(self, channel: Channel, number: int, stream: int) -> None:
+        self._channel = channel
+        self._number = number
+        self._stream = stream
+        self._chunks: deque[bytes] = deque()
+        self._credit = agent.WINDOW
+        self._owed = 0
+        self._ended = False
+        self._closed = False
+        self._news = asyncio.Event()
+
+    async def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, at least one, as soon as there are any; b"" at the end. Without `size`: all there is
+        until the end."""
+        if size < 0:
+            return b"".join([chunk async for chunk in self])
+        if size == 0:
+            return b""
+        while not self._chunks and not self._ended:
+            self._news.clear()
+            await self._news.wait()
+        if not self._chunks:
+            return b""
+        chunk = self._chunks.popleft()
+        if len(chunk) > size:
+            self._chunks.appendleft(chunk[size:])
+            chunk = chunk[:size]
+        await self._give_back(len(chunk))
+        return chunk
+
+    async def readline(self) -> bytes:
+        """Up to and with the next newline, or what is left before the end; b"" at the end."""
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            byte_or_more = await self.read(self._to_newline())
+            if not byte_or_more:
+                break
+            line += byte_or_more
+        return bytes(line)
+
+    def _to_newline(self) -> int:
+        chunk = self._chunks[0] if self._chunks else b""
+        return chunk.find(b"\n") + 1 or len(chunk) or 1
+
+    def __aiter__(self) -> OutputStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self.read(agent.CHUNK)
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def close(self) -> None:
+        """Read no more: the command's next write gets SIGPIPE."""
+        if not self._closed:
+            self._closed = True
+            self._chunks.clear()
+            if not self._ended:
+                self.end()
+                await self._channel.send(agent.encode(agent.CLOSE, self._number, stream=self._stream))
+
+    async def _give_back(self, count: int) -> None:
+        """Grant new credit in a few large steps: each is a message that the guest must handle."""
+        self._owed += count
+        if self._owed >= agent.WINDOW // 4 and not self._ended:
+            owed, self._owed = self._owed, 0
+            self._credit += owed
+            frame = agent.encode(agent.CREDIT, self._number, struct.pack(">I", owed), self._stream)
+            await self._channel.send(frame)
+
+    def feed(self, data: bytes) -> None:
+        self._credit -= len(data)
+        if self._credit < 0:
+            raise AgentError("the guest sent more of a stream than it was granted")
+        if data and not self._closed:
+            self._chunks.append(data)
+            self._news.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._news.set()
+
+
+class AsyncProcess:
+    """A running command. Made by `AsyncSandbox.spawn`; as a context manager it ends the command on the way out."""
+
+    def __init__(self, channel: Channel, number: int, argv: list[str], stdin: bool) -> None:
+        self._channel = channel
+        self._number = number
+        self.argv = argv
+        self.pid = 0  # in the commands' pid namespace
+        self.stdin: InputStream | None = InputStream(channel, number) if stdin else None
+        self.stdout = OutputStream(channel, number, agent.STDOUT)
+        self.stderr = OutputStream(channel, number, agent.STDERR)
+        self.started: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+
+    def __repr__(self) -> str:
+        state = f"exit {self.returncode}" if self.returncode is not None else f"pid {self.pid}"
+        return f"<{type(self).__name__} {self.argv[0]!r} {state}>"
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs or when its outcome is unknown; -n when signal n ended it."""
+        known = self._exit.done() and not self._exit.exception()
+        return self._exit.result().returncode if known else None
+
+    @property
+    def exit(self) -> Exit | None:
+        """How it ended, once that is known."""
+        return self._exit.result() if self._exit.done() and not self._exit.exception() else None
+
+    async def wait(self) -> int:
+        """Wait for its end; gives `returncode`. Output that nobody reads can keep it from ending, as in `subprocess`.
+
+        Raises CommandLost when what ran it has gone.
+        """
+        return (await asyncio.shield(self._exit)).returncode
+
+    async def send_signal(self, number: int) -> None:
+        """To its process group. SIGKILL ends all that it started as well, whatever session that is in."""
+        if not self._exit.done():
+            await self._channel.request("signal", target=self._number, signal=int(number))
+
+    async def terminate(self) -> None:
+        await self.send_signal(signals.SIGTERM)
+
+    async def kill(self) -> None:
+        await self.send_signal(signals.SIGKILL)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Give its terminal another size; it gets SIGWINCH."""
+        if not self._exit.done():
+            await self._channel.request("window", target=self._number, size=[rows, columns])
+
+    async def close(self) -> None:
+        """End it, with all that it started, if it still runs."""
+        for stream in (self.stdout, self.stderr):
+            stream.end()
+        if self._exit.done():
+            return
+        try:
+            await self.kill()
+            for stream in (self.stdout, self.stderr):
+                await stream.close()
+            await self.wait()
+        except (CommandLost, AgentError):
+            pass  # the guest has gone, and the command with it
+
+    async def __aenter__(self) -> AsyncProcess:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.shield(self.close())
+
+    # what the channel learns about it
+
+    def finish(self, exit: Exit | None, lost: str = "") -> None:
+        if not self._exit.done():
+            if exit is not None:
+                self._exit.set_result(exit)
+            else:
+                hint = "it may have done its work or a part of it: look, then run it again"
+                self._exit.set_exception(CommandLost(f"the outcome of {self.argv[0]!r} is unknown: {lost}", hint=hint))
+                self._exit.exception()  # whoever waits gets it; nobody has to
+        self.stdout.end()
+        self.stderr.end()
+        if self.stdin is not None:
+            self.stdin.end()

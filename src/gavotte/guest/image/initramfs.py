@@ -1,0 +1,141 @@
+"""The initramfs: Python, busybox and kernel modules as the base, and the agent in a small archive behind it.
+
+The kernel unpacks concatenated archives one after the other, so another agent needs no new base.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gavotte.errors import ImageError
+from gavotte.guest.image import cpio, elf, modules, python, stdlib
+from gavotte.guest.image.deb import Files
+
+# What the interpreter imports while it starts, and the codecs that matter.
+CORE = (
+    "abc",
+    "codecs",
+    "encodings",
+    "encodings.aliases",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.utf_8",
+    "importlib.util",
+    "io",
+    "os",
+    "posixpath",
+    "stat",
+    "warnings",
+)
+
+INIT = b"""\
+#!/usr/bin/python3 -SEBu
+import sys
+sys.path.insert(0, "/")
+import agent
+agent.main()
+"""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base archive's content, and what the manifest says of it."""
+
+    tree: cpio.Tree
+    interpreter: python.Interpreter
+    missing_modules: tuple[str, ...]
+    left_out: tuple[str, ...]  # modules of the standard library that aren't in the image
+
+
+def kernel_release(files: Files) -> str:
+    """The release of the one kernel among `files`, as `uname -r` says it. Raises ImageError when there isn't one."""
+    found = {name.split("/")[3] for name in files.names("usr/lib/modules/")}
+    if len(found) != 1:
+        raise ImageError(f"the kernel package should have modules of one release, not of {sorted(found)}")
+    return found.pop()
+
+
+def base(files: Files, agent: bytes) -> Base:
+    """The base archive for an `agent` whose imports it has to serve."""
+    selection = modules.select(files, kernel_release(files))
+    tree: cpio.Tree = _skeleton() | {
+        "init": cpio.file(INIT, executable=True),
+        "modules.json": cpio.file(json.dumps(selection.order).encode()),
+        "usr/bin/busybox": cpio.file(files.read("usr/bin/busybox"), executable=True),
+        "usr/bin/sh": cpio.symlink("busybox"),
+    }
+    tree |= {f"usr/{name}": cpio.file(data) for name, data in selection.content.items()}
+    pythons, interpreter, left_out = _python(files, agent)
+    return Base(tree | pythons, interpreter, tuple(selection.missing), tuple(left_out))
+
+
+def agent_tree(agent: bytes, byte_code: cpio.Tree) -> cpio.Tree:
+    """The second archive: the agent and its byte code, which may be missing."""
+    return {"agent.py": cpio.file(agent), **byte_code}
+
+
+def _skeleton() -> cpio.Tree:
+    mount_points = ("dev", "etc", "mnt", "newroot", "proc", "root", "run", "sys", "tmp", "var")
+    return {
+        **{name: cpio.directory() for name in mount_points},
+        **{name: cpio.symlink(f"usr/{name}") for name in ("bin", "lib", "lib64", "sbin")},
+        "usr/lib64": cpio.directory(),
+        "usr/sbin": cpio.directory(),
+        "tmp": cpio.directory(0o1777),
+        "dev/console": cpio.character_device(5, 1),
+        "dev/null": cpio.character_device(1, 3, 0o666),
+    }
+
+
+def _python(files: Files, agent: bytes) -> tuple[cpio.Tree, python.Interpreter, list[str]]:
+    """The interpreter with that part of its library which the agent needs, and the names of the rest."""
+    executable = files.resolve("usr/bin/python3")
+    if executable is None:
+        raise ImageError("the Python package has no /usr/bin/python3")
+    name = posixpath.basename(executable)
+    bare = _bare_interpreter(files, executable)
+    library = {file: cpio.file(files.read(file)) for file in files.names(f"usr/lib/{name}/")}
+    interpreter = python.probe(bare | library, executable)
+    available = stdlib.modules_in(library, f"usr/lib/{name}")
+    seeds = {*CORE, *stdlib.ALWAYS, *stdlib.imported_by(agent)}
+    chosen = python.needed_modules(bare | library, interpreter, seeds)
+    tree = bare | {available[module]: library[available[module]] for module in chosen}
+    tree |= _shared_libraries(files, (entry.data for entry in tree.values()))
+    tree |= python.byte_code(tree, interpreter)
+    tree["usr/bin/python3"] = cpio.symlink(name)
+    return tree, interpreter, sorted(available.keys() - chosen)
+
+
+def _bare_interpreter(files: Files, executable: str) -> cpio.Tree:
+    """The program, its loader where it asks for it, and its libraries."""
+    program = cpio.file(files.read(executable), executable=True)
+    loader = "usr/" + elf.interpreter(program.data).lstrip("/").removeprefix("usr/")
+    return {
+        executable: program,
+        loader: cpio.file(files.read(loader), executable=True),
+        **_shared_libraries(files, [program.data]),
+    }
+
+
+def _shared_libraries(files: Files, binaries: Iterable[bytes]) -> cpio.Tree:
+    """The libraries that `binaries` need, and those that these need, under the names that they are looked up by."""
+    where = {
+        posixpath.basename(name): name
+        for name in files.names("usr/lib")
+        if ".so" in posixpath.basename(name) and name.count("/") == 3
+    }
+    tree: cpio.Tree = {}
+    waiting = list(binaries)
+    while waiting:
+        data = waiting.pop()
+        for soname in elf.needed(data) if elf.is_elf(data) else ():
+            if soname not in where:
+                raise ImageError(f"no package has the library {soname} that Python needs")
+            if not soname.startswith("ld-") and where[soname] not in tree:  # the loader has a place of its own
+                tree[where[soname]] = cpio.file(files.read(where[soname]))
+                waiting.append(tree[where[soname]].data)
+    return tree

@@ -1,0 +1,113 @@
+"""Finding a QEMU binary, and telling one from another."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gavotte.errors import QemuNotFound, QmpProtocolError
+
+__all__ = ["QemuBinary", "find_program", "find_qemu", "probe_version"]
+
+# The Debian packages; qemu-system-misc holds what is not named here.
+_PACKAGES = {
+    "aarch64": "qemu-system-arm",
+    "arm": "qemu-system-arm",
+    "i386": "qemu-system-x86",
+    "ppc64": "qemu-system-ppc",
+    "x86_64": "qemu-system-x86",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QemuBinary:
+    """A QEMU executable. `identity` changes when the file does: a key for what is remembered about it."""
+
+    path: Path
+    identity: str
+
+    @classmethod
+    def from_path(cls, path: Path) -> QemuBinary:
+        """Gives the binary behind `path`, links resolved. Raises OSError when it is not there."""
+        import hashlib  # 5 ms, and not everything that imports this module looks for a binary
+
+        real = path.resolve(strict=True)
+        stat = real.stat()
+        facts = f"{real}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}"
+        return cls(real, hashlib.blake2b(os.fsencode(facts), digest_size=16).hexdigest())
+
+
+def find_program(name: str) -> Path | None:
+    """Gives the executable that `name` stands for, as a shell would find it on PATH; None if there is none.
+
+    A name with a slash in it is a path, looked at as it is.
+    """
+    folders = [""] if "/" in name else os.get_exec_path()
+    candidates = (Path(folder, name).absolute() for folder in folders)
+    return next((path for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
+
+
+def find_qemu(arch: str = "x86_64", path: str | None = None) -> QemuBinary:
+    """Gives the binary at `path`, else at the variable GAVOTTE_QEMU, else `qemu-system-<arch>` on PATH.
+
+    Raises QemuNotFound, with the package to install as its hint.
+    """
+    chosen, source = _choose(arch, path)
+    found = find_program(chosen)
+    if found is None:
+        hint = f"apt-get install {_PACKAGES.get(arch, 'qemu-system-misc')}"
+        if source:
+            hint = f"correct {source}, or leave it out and {hint}"
+        raise QemuNotFound(f"no QEMU for {arch}: {_why_not(chosen)}", hint=hint)
+    try:
+        return QemuBinary.from_path(found)
+    except OSError as e:  # it was there a moment ago
+        raise QemuNotFound(f"no QEMU for {arch}: {found}: {e.strerror}", hint="try again") from e
+
+
+def _choose(arch: str, path: str | None) -> tuple[str, str]:
+    """Gives the name to look for and, where somebody chose it, what they chose it with."""
+    if path:
+        return path, "the path"
+    if from_env := os.environ.get("GAVOTTE_QEMU"):
+        return from_env, "GAVOTTE_QEMU"
+    return f"qemu-system-{arch}", ""
+
+
+def _why_not(name: str) -> str:
+    path = Path(name)
+    if "/" not in name:
+        return f"{name} is not on PATH"
+    if path.is_dir():
+        return f"{name} is a directory"
+    return f"{name} is not executable" if path.exists() else f"{name} does not exist"
+
+
+async def probe_version(binary: QemuBinary, *, deadline: float = 10.0) -> tuple[int, int, int]:
+    """Gives the binary's version as it tells it over QMP, from a throw-away process without a machine.
+
+    For messages and records only: what a binary can do is asked of its schema.
+
+    Raises QemuError when the binary doesn't answer within `deadline` seconds, HostError as `start_process`.
+    """
+    # Off the start-up path, and these modules import this one.
+    from gavotte.qemu.fds import FdLedger, socketpair
+    from gavotte.qemu.process import CONFINED, start_process
+    from gavotte.qemu.props import option_to_argv
+    from gavotte.qmp.client import QmpClient
+
+    ours, theirs = socketpair()
+    with ours, FdLedger() as ledger:
+        chardev = option_to_argv("chardev", {"backend": "socket", "id": "qmp", "fd": ledger.give(theirs, "QMP")})
+        monitor = option_to_argv("mon", {"chardev": "qmp", "mode": "control"})
+        argv = [str(binary.path), "-machine", "none", "-display", "none", *CONFINED, *chardev, *monitor]
+        async with (
+            await start_process(argv, ledger) as process,
+            await QmpClient.connect(ours, deadline=deadline, last_words=process.last_words) as client,
+        ):
+            match client.greeting.version:
+                case {"qemu": {"major": int(major), "minor": int(minor), "micro": int(micro)}}:
+                    return major, minor, micro
+                case other:
+                    raise QmpProtocolError(f"{binary.path} greets with an unknown version: {other!r}")

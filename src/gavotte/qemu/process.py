@@ -1,0 +1,325 @@
+"""One QEMU process: its start with the fds it was given and no others, its last words, its end.
+
+The exit is seen through a pidfd, so signals reach this process or nobody, however pids are reused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from gavotte.errors import Bug, ForeignProcess, HostError, QemuExited, UsageError
+from gavotte.qemu.binary import find_program
+from gavotte.qemu.fds import FdLedger
+from gavotte.qemu.props import option_to_argv
+from gavotte.qemu.tail import Tail
+
+__all__ = ["CONFINED", "PoliteRung", "QemuProcess", "start_process"]
+
+PoliteRung: TypeAlias = tuple[str, Callable[[], Awaitable[None]], float]
+"""A way to ask for the end: its name, what asks, and the seconds that asking and ending may take."""
+
+_DENIED = ("obsolete", "elevateprivileges", "spawn", "resourcecontrol")
+
+CONFINED: Final = (
+    "-nodefaults",
+    "-no-user-config",
+    *option_to_argv("sandbox", {"enable": True, **dict.fromkeys(_DENIED, "deny")}),
+)
+"""Options that every QEMU of ours gets: no device that wasn't asked for, no system calls it can do without."""
+
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+_MOMENT = 1.0  # seconds between the end of QEMU's connections and the end of QEMU
+_TERM_DEADLINE = 2.0
+_KILL_DEADLINE = 5.0  # SIGKILL is slow only where the kernel is stuck
+
+_KEY = object()
+
+
+async def start_process(argv: Sequence[str], ledger: FdLedger, *, env: Mapping[str, str] | None = None) -> QemuProcess:
+    """Starts QEMU with the fds of `ledger`, which is spent by it, and gives the running process.
+
+    The kernel kills it when the calling thread ends, so call this on an event loop that lives as long as
+    the process (prctl(2), PR_SET_PDEATHSIG). It has `/` as its directory, so `argv` needs absolute paths,
+    a session of its own, which keeps a terminal's Ctrl-C away, and a minimal environment plus `env`.
+
+    Raises HostError when it can't be started, UsageError when `argv` can't be a command line. That QEMU
+    itself refuses `argv` is seen as its exit.
+    """
+    loop = asyncio.get_running_loop()
+    with ledger, ExitStack() as undo:
+        try:
+            output, their_output = os.pipe2(os.O_CLOEXEC)
+            undo.callback(os.close, output)
+            try:
+                child = _spawn(argv, ledger, their_output, {**_ENVIRONMENT, **(env or {})})
+            finally:
+                os.close(their_output)
+            undo.callback(child.wait, _KILL_DEADLINE)
+            undo.callback(child.kill)
+            pidfd = os.pidfd_open(child.pid)
+        except OSError as e:
+            raise HostError(f"can't start {argv[0]}: {e.strerror}") from e
+        undo.pop_all()
+    return QemuProcess(_KEY, loop, child, pidfd, Tail(loop, output), tuple(argv))
+
+
+def _spawn(argv: Sequence[str], ledger: FdLedger, output: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # A manager that dies before setpriv has asked for the signal leaves a QEMU that only the sweep finds.
+    setpriv = find_program("setpriv")
+    if setpriv is None:
+        raise HostError("setpriv is not on PATH", hint="apt-get install util-linux")
+    try:
+        return subprocess.Popen(
+            [setpriv, "--pdeathsig", "KILL", "--", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            close_fds=True,
+            pass_fds=ledger.numbers,
+            start_new_session=True,
+            cwd="/",
+            env=env,
+        )
+    except ValueError as e:
+        raise UsageError(f"not a command line: {e}", path="argv") from e
+
+
+class QemuProcess:
+    """A QEMU of ours, from its start until it is reaped. Made by `start_process` only.
+
+    Belongs to the event loop it was started on. As an async context manager it stops the process at the end.
+    In a forked child it is of no use, and touches nothing.
+    """
+
+    def __init__(
+        self,
+        key: object,
+        loop: asyncio.AbstractEventLoop,
+        child: subprocess.Popen[bytes],
+        pidfd: int,
+        tail: Tail,
+        argv: tuple[str, ...],
+    ) -> None:
+        if key is not _KEY:
+            raise TypeError("a QemuProcess is made by start_process()")
+        self.argv = argv
+        self._owner = os.getpid()
+        self._loop = loop
+        self._child = child
+        self._pidfd = pidfd
+        self._tail = tail
+        self._exited: asyncio.Future[int] = loop.create_future()
+        self._on_exit: list[Callable[[int], None]] = []
+        self._ladder = asyncio.Lock()
+        self._rungs: list[str] = []
+        loop.add_reader(pidfd, self._reap)
+
+    @property
+    def pid(self) -> int:
+        """The process id, from the start (setpriv becomes QEMU) until `returncode` is set."""
+        return self._child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs, then the exit status; negative is a signal, as in `subprocess`."""
+        return self._child.returncode
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last 64 KiB of what it wrote to stdout and stderr, as it wrote them."""
+        return self._tail.text
+
+    async def wait(self, deadline: float | None = None) -> int:
+        """Gives the exit status. Raises TimeoutError after `deadline` seconds; the process is left as it is."""
+        self._check_owner()
+        await asyncio.wait([self._exited], timeout=deadline)
+        if self.returncode is None:
+            raise TimeoutError(f"QEMU (pid {self.pid}) still runs after {deadline:g} s")
+        return self.returncode
+
+    def on_exit(self, callback: Callable[[int], None]) -> None:
+        """Has the loop call `callback` with the exit status, once, soon after the exit or now if it is over."""
+        self._check_owner()
+        if self.returncode is None:
+            self._on_exit.append(callback)
+        else:
+            self._loop.call_soon(callback, self.returncode)
+
+    async def last_words(self) -> str:
+        """Gives the status, the last lines of stderr and the command line, for an error's text.
+
+        Waits up to a second for an exit that is under way: QEMU's connections end before it does.
+        """
+        self._check_owner()
+        await asyncio.wait([self._exited], timeout=_MOMENT)
+        return self._words()
+
+    def exited_error(self, what: str, hint: str = "") -> QemuExited:
+        """Makes the error for an exit that nobody asked for. `what` says what failed because of it.
+
+        Raises Bug while the process runs.
+        """
+        self._check_owner()
+        self._reap()
+        if self.returncode is None:
+            raise Bug(f"{what} is blamed on the exit of a QEMU that still runs (pid {self.pid})")
+        return QemuExited(
+            f"{what}: {self._words()}", returncode=self.returncode, stderr=self.stderr_tail, argv=self.argv, hint=hint
+        )
+
+    async def stop(
+        self,
+        *,
+        polite: Sequence[PoliteRung] = (),
+        term_deadline: float = _TERM_DEADLINE,
+        kill_deadline: float = _KILL_DEADLINE,
+    ) -> list[str]:
+        """Ends the process: each polite rung, then SIGTERM, then SIGKILL; gives the rungs that were used.
+
+        When it returns, the process is reaped. Cancelled, it kills and reaps before it lets the cancellation
+        through. Callers at the same time share one ladder, the first one's; afterwards it does nothing.
+
+        Raises HostError when the kernel doesn't end the process within `kill_deadline` seconds.
+        """
+        self._check_owner()
+        try:
+            async with self._ladder:
+                for name, ask, seconds in (*polite, *self._signal_rungs(term_deadline, kill_deadline)):
+                    if self.returncode is not None:
+                        break
+                    self._rungs.append(name)
+                    await self._step_down(ask, seconds)
+        except asyncio.CancelledError:
+            await self._kill_uncancelled(kill_deadline)
+            raise
+        if self.returncode is None:
+            raise HostError(
+                f"QEMU (pid {self.pid}) still runs {kill_deadline:g} s after SIGKILL",
+                hint=f"the kernel holds it: see /proc/{self.pid}/stack",
+            )
+        return list(self._rungs)
+
+    def close(self) -> None:
+        """Frees the fds; a process that still runs is killed and reaped first, which blocks for a moment.
+
+        Works without the loop, for the end of a program. `stop` is the way that doesn't block.
+        """
+        if os.getpid() != self._owner or self._pidfd < 0:
+            return
+        if self.returncode is None:
+            self._signal(signal.SIGKILL)
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            poll.poll(_KILL_DEADLINE * 1000)
+        self._reap()
+        self._release()
+
+    def _reap(self) -> None:
+        """Takes the exit in, when there is one; the one place that does."""
+        status = self._child.poll()
+        if status is None:
+            return
+        self._release()
+        if self._loop.is_closed():  # nobody can wait on it any more
+            return
+        if not self._exited.done():
+            self._exited.set_result(status)
+        while self._on_exit:
+            self._loop.call_soon(self._on_exit.pop(0), status)
+
+    def _release(self) -> None:
+        if self._pidfd >= 0:
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._tail.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                pass  # it has just ended; the loop will say so
+
+    def _signal_rungs(self, term_deadline: float, kill_deadline: float) -> list[PoliteRung]:
+        async def terminate() -> None:
+            self._signal(signal.SIGTERM)
+
+        async def kill() -> None:
+            self._signal(signal.SIGKILL)
+
+        return [("SIGTERM", terminate, term_deadline), ("SIGKILL", kill, kill_deadline)]
+
+    async def _step_down(self, ask: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """Asks, and waits for the exit; returns early when asking fails, since the next rung is for that."""
+        asking = asyncio.ensure_future(ask())
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, so not logged
+        either: list[asyncio.Future[Any]] = [asking, self._exited]
+        until = self._loop.time() + seconds
+        try:
+            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done() and not asking.cancelled() and asking.exception() is None:
+                await asyncio.wait([self._exited], timeout=until - self._loop.time())
+        finally:
+            asking.cancel()
+
+    async def _kill_uncancelled(self, deadline: float) -> None:
+        """SIGKILL, and wait for the end. Whoever cancels again has to wait too: it is a matter of milliseconds."""
+        self._signal(signal.SIGKILL)
+        until = self._loop.time() + deadline
+        while self.returncode is None and (left := until - self._loop.time()) > 0:
+            try:
+                await asyncio.wait([self._exited], timeout=left)
+            except asyncio.CancelledError:
+                continue
+
+    def _words(self) -> str:
+        import shlex  # 10 ms, spent on failures only
+
+        words = [_status_text(self.returncode)]
+        if lines := self._tail.last_lines():
+            words.append(f"last words: {lines}")
+        words.append(f"command line: {shlex.join(self.argv)}")
+        return "; ".join(words)
+
+    def _check_owner(self) -> None:
+        if os.getpid() != self._owner:
+            raise ForeignProcess(
+                f"QEMU (pid {self.pid}) belongs to process {self._owner}; this is {os.getpid()}, forked from it",
+                hint="use it in the process that started it",
+            )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        try:
+            await self.stop()
+        finally:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<QemuProcess pid={self.pid} {_status_text(self.returncode)}>"
+
+
+def _status_text(returncode: int | None) -> str:
+    if returncode is None:
+        return "still running"
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:  # real-time signals between the first and the last have no name
+        return f"killed by signal {-returncode}"

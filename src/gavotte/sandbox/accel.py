@@ -1,0 +1,140 @@
+"""Which accelerator really runs a guest here: decided by a guest's sign of life, and remembered.
+
+That /dev/kvm opens says little: on some nested hosts it opens, answers, and its guests hang in silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gavotte.errors import GavotteError
+from gavotte.hypervisor.qemu.vm import QemuVm
+from gavotte.qemu.binary import QemuBinary
+from gavotte.sandbox.boot import Artifacts, machine_config, wait_for_agent
+from gavotte.sandbox.spec import Spec
+
+__all__ = ["Choice", "choose_accel", "expected_accel", "probe", "verdicts_path"]
+
+KVM = "/dev/kvm"
+_FIRST_BYTE = 4.0  # seconds: a kernel under KVM prints within 0.2
+_AGENT = 30.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An accelerator, and why it is that one."""
+
+    accel: str
+    why: str
+
+
+async def choose_accel(binary: QemuBinary, spec: Spec, files: Artifacts, *, again: bool = False) -> Choice:
+    """The accelerator for `spec`: what it asks for, else KVM where a guest was seen to run on it, else TCG.
+
+    A verdict is remembered, a negative one until the next boot. `again` probes whatever is remembered.
+    """
+    if spec.accel != "auto":
+        return Choice(spec.accel, "as asked for")
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        why = "there is no /dev/kvm" if not Path(KVM).exists() else "/dev/kvm is not accessible to this user"
+        return Choice("tcg", why)
+    kernel = spec.kernel or files.kernel
+    key = await asyncio.to_thread(_key, binary, kernel)
+    known = None if again else _remembered(key)
+    if known is None:
+        works, why = await probe(binary, "kvm", spec, files)
+        known = {"works": works, "why": why, "boot": _boot_id()}
+        _remember(key, known)
+    return Choice("kvm" if known["works"] else "tcg", str(known["why"]))
+
+
+def expected_accel(binary: QemuBinary, spec: Spec, files: Artifacts) -> str:
+    """What `choose_accel` would choose, as far as that is known without booting a guest."""
+    if spec.accel != "auto":
+        return spec.accel
+    known = _remembered(_key(binary, spec.kernel or files.kernel)) if os.access(KVM, os.R_OK | os.W_OK) else None
+    return "kvm" if known and known["works"] else "tcg"
+
+
+async def probe(
+    binary: QemuBinary, accel: str, spec: Spec, files: Artifacts, *, patience: float = 1.0
+) -> tuple[bool, str]:
+    """Whether a guest runs on `accel`: its kernel must print soon, its agent answer after that. With the reason.
+
+    `patience` multiplies the deadlines, for accelerators that are slow by nature.
+    """
+    from dataclasses import replace
+
+    small = replace(spec, memory=256 << 20, cpus=1, append="earlyprintk=ttyS0 loglevel=7")
+    config = machine_config("gavotte-probe", small, accel, files)
+    vm = await QemuVm.start(binary, config)
+    try:
+        if not await vm.wait_for_console(_FIRST_BYTE * patience):
+            if vm.ended.done():
+                return False, f"QEMU can't use {accel}: {vm.process.stderr_tail.strip()[-300:]}"
+            return False, f"a guest on {accel} printed nothing within {_FIRST_BYTE * patience:g} s"
+        channel = await wait_for_agent(vm, _AGENT * patience)
+        await channel.close()
+        return True, f"a guest was seen to run on {accel}"
+    except GavotteError as error:
+        return False, f"a guest on {accel} didn't come up: {str(error).splitlines()[0]}"
+    finally:
+        await asyncio.shield(vm.stop())
+
+
+def verdicts_path() -> Path:
+    """The file of remembered verdicts, in the XDG cache directory."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gavotte" / "accel.json"
+
+
+def _key(binary: QemuBinary, kernel: Path) -> str:
+    """What a verdict depends on: host kernel and processor, QEMU binary, guest kernel."""
+    import hashlib
+
+    host = os.uname()
+    cpu = [line for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if "MHz" not in line]
+    stat = kernel.stat()
+    facts = (
+        host.release,
+        host.version,
+        host.machine,
+        cpu,
+        binary.identity,
+        kernel.name,
+        stat.st_size,
+        stat.st_mtime_ns,
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _remembered(key: str) -> dict[str, object] | None:
+    try:
+        verdict = json.loads(verdicts_path().read_text())[key]
+        if verdict["works"] is True or verdict["boot"] == _boot_id():
+            return dict(verdict)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing is known, or what is written there is no verdict
+    return None
+
+
+def _remember(key: str, verdict: dict[str, object]) -> None:
+    path = verdicts_path()
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps({**(known if isinstance(known, dict) else {}), key: verdict}, indent=1))
+        draft.replace(path)
+    except OSError:
+        pass  # a cache that can't be written costs a probe each time, not the run

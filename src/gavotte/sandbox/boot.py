@@ -1,0 +1,96 @@
+"""From a request to a guest that answers: the machine that is planned, started, and waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gavotte.errors import AgentError, GuestSilent
+from gavotte.guest import agent
+from gavotte.guest.channel import Channel
+from gavotte.hypervisor.interface import Disk, MachineConfig, Port
+from gavotte.hypervisor.qemu.plan import machine_row
+from gavotte.hypervisor.qemu.vm import QemuVm
+from gavotte.qemu.binary import QemuBinary
+from gavotte.sandbox.spec import Spec
+
+__all__ = ["AGENT_PORT", "ROOT_SERIAL", "Artifacts", "machine_config", "wait_for_agent"]
+
+AGENT_PORT = "agent"
+ROOT_SERIAL = "gavotte-root"
+
+# A panic must end the process, not loop (with QEMU's -no-reboot); `quiet`, since each character of an emulated
+# serial port costs microseconds.
+_APPEND = "quiet panic=-1 reboot=t"
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The files that a guest is made of."""
+
+    kernel: Path
+    initrd: Path
+    rootfs: Path
+
+
+def machine_config(name: str, spec: Spec, accel: str, files: Artifacts) -> MachineConfig:
+    """The machine for a sandbox. Pure."""
+    serial = machine_row(spec.machine).serial
+    return MachineConfig(
+        name=name,
+        machine=spec.machine,
+        accel=accel,
+        vcpus=spec.cpus,
+        memory=spec.memory,
+        kernel=spec.kernel or files.kernel,
+        initrd=spec.initrd or files.initrd,
+        append=" ".join(filter(None, (f"console={serial}", _APPEND, spec.append))),
+        disks=(Disk("root", files.rootfs, ROOT_SERIAL),),
+        ports=(Port(AGENT_PORT, agent.PORT_NAME),),
+    )
+
+
+async def start_machine(binary: QemuBinary, config: MachineConfig, seconds: float) -> tuple[QemuVm, Channel]:
+    """Start the machine and wait until its agent answers. Nothing is left when it doesn't.
+
+    Raises QemuExited, GuestDied and GuestSilent.
+    """
+    vm = await QemuVm.start(binary, config)
+    try:
+        return vm, await wait_for_agent(vm, seconds)
+    except BaseException:
+        await asyncio.shield(vm.stop())
+        raise
+
+
+async def wait_for_agent(vm: QemuVm, seconds: float) -> Channel:
+    """The line to the guest's agent, once it has said hello."""
+
+    async def last_words() -> str:
+        return str(await vm.explain_end())
+
+    channel = Channel(socket.socket(fileno=vm.take_port(AGENT_PORT)), last_words)
+    try:
+        signs: list[asyncio.Future[Any]] = [channel.hello, vm.ended]
+        await asyncio.wait(signs, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if vm.ended.done():
+            raise await vm.explain_end()
+        if not channel.hello.done():
+            raise GuestSilent(
+                f"the guest gave no answer within {seconds:g} s; {vm.console_words()}",
+                console=vm.console,
+                hint="look at its console with --verbose --append 'loglevel=7', or allow more time (--boot-timeout)",
+            )
+        hello = channel.hello.result()
+        if hello.get("protocol") != agent.PROTOCOL:
+            raise AgentError(
+                f"the guest's agent speaks protocol {hello.get('protocol')!r}, this Gavotte {agent.PROTOCOL}",
+                hint="rebuild the image: gavotte image build",
+            )
+        return channel
+    except BaseException:
+        await channel.close()
+        raise

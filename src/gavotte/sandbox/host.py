@@ -1,0 +1,146 @@
+"""What this host can do for sandboxes, and how to get what it lacks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gavotte.errors import GavotteError
+from gavotte.guest.image import Image, find_image
+from gavotte.qemu.binary import QemuBinary, find_program, find_qemu, probe_version
+from gavotte.sandbox.accel import KVM, choose_accel, probe
+from gavotte.sandbox.boot import Artifacts
+from gavotte.sandbox.spec import make_spec
+from gavotte.sandbox.store import run_root
+
+__all__ = ["Finding", "examine"]
+
+_OLD_IMAGE = 30 * 86400.0
+_BUILD_TOOLS = {"mmdebstrap": "mmdebstrap", "sqfstar": "squashfs-tools", "dpkg-deb": "dpkg", "apt-get": "apt"}
+_TCG_PATIENCE = 4.0  # emulation boots in seconds what KVM boots in tenths
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `ok` is True, False, or None for what is neither; `needed` says whether `run` depends on it."""
+
+    name: str
+    ok: bool | None
+    text: str
+    remedy: str = ""
+    needed: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+async def examine(*, qemu: str | None = None, probe_again: bool = False) -> list[Finding]:
+    """Look at everything. Boots a guest where it isn't known whether KVM works; with `probe_again`, one on TCG too."""
+    findings: list[Finding] = []
+    binary = _attempt(findings, "qemu", lambda: find_qemu(path=qemu))
+    if binary is not None:
+        findings.append(await _version(binary))
+    image = find_image()
+    findings.append(_image(image))
+    if binary is not None and image is not None:
+        findings += await _accelerators(binary, image, probe_again)
+    findings += [
+        _device("vsock", "/dev/vhost-vsock", "vhost_vsock"),
+        _device("vhost-net", "/dev/vhost-net", "vhost_net"),
+    ]
+    findings += [_memory(), _disk(), _run_directory(), _tool("setpriv", "util-linux", needed=True)]
+    findings += [_tool(program, package, needed=False) for program, package in _BUILD_TOOLS.items()]
+    return findings
+
+
+def _attempt(findings: list[Finding], name: str, act: Callable[[], QemuBinary]) -> QemuBinary | None:
+    try:
+        return act()
+    except GavotteError as error:
+        findings.append(Finding(name, False, error.message, error.hint, needed=True))
+        return None
+
+
+async def _version(binary: QemuBinary) -> Finding:
+    try:
+        version = await probe_version(binary)
+    except GavotteError as error:
+        return Finding("qemu", False, f"{binary.path}: {error.message}", "name another with --qemu", needed=True)
+    return Finding("qemu", True, f"{binary.path}, version {'.'.join(map(str, version))}", needed=True)
+
+
+def _image(image: Image | None) -> Finding:
+    if image is None:
+        return Finding("image", None, "there is none; the first run builds one", "gavotte image build", needed=True)
+    days = image.age / 86400
+    old = "gavotte image build --update" if image.age > _OLD_IMAGE else ""
+    return Finding("image", True, f"{image.id}, {days:.0f} days old", old, needed=True)
+
+
+async def _accelerators(binary: QemuBinary, image: Image, again: bool) -> list[Finding]:
+    files = Artifacts(kernel=image.kernel, initrd=image.initrd, rootfs=image.rootfs)
+    spec = make_spec(qemu=str(binary.path))
+    choice = await choose_accel(binary, spec, files, again=again)
+    remedy = ""
+    if choice.accel != "kvm":
+        exists = Path(KVM).exists()
+        remedy = "everything works without KVM, slower"
+        if exists and not os.access(KVM, os.R_OK | os.W_OK):
+            remedy = f"add yourself to the group that owns {KVM} (usually kvm)"
+        elif exists:
+            remedy += "; `gavotte check --probe` asks again"
+    findings = [Finding("kvm", choice.accel == "kvm", choice.why, remedy)]
+    if again or choice.accel != "kvm":
+        findings.append(await _emulation(binary, files, again))
+    return findings
+
+
+async def _emulation(binary: QemuBinary, files: Artifacts, again: bool) -> Finding:
+    if not again:
+        return Finding("tcg", True, "emulation is what runs are on (--probe boots a guest on it)", needed=True)
+    works, why = await probe(binary, "tcg", make_spec(qemu=str(binary.path)), files, patience=_TCG_PATIENCE)
+    return Finding("tcg", works, why, "" if works else "try another QEMU binary with --qemu", needed=True)
+
+
+def _device(name: str, path: str, module: str) -> Finding:
+    if os.access(path, os.R_OK | os.W_OK):
+        return Finding(name, True, f"{path} can be opened")
+    if Path(path).exists():
+        return Finding(name, None, f"{path} is not accessible to this user; not needed", "")
+    return Finding(name, None, f"there is no {path}; not needed", f"modprobe {module}")
+
+
+def _memory() -> Finding:
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    free = int(lines["MemAvailable"].split()[0]) >> 10
+    ok = free >= 1024
+    return Finding(
+        "memory", ok, f"{free}M available", "" if ok else "a default guest takes 512M: end something", needed=False
+    )
+
+
+def _disk() -> Finding:
+    from gavotte.sandbox.accel import verdicts_path
+
+    place = next(path for path in verdicts_path().parents if path.exists())
+    free = shutil.disk_usage(place).free >> 20
+    ok = free >= 1024
+    return Finding("disk", ok, f"{free}M free for images below {place}", "" if ok else "free 1G, or set XDG_CACHE_HOME")
+
+
+def _run_directory() -> Finding:
+    try:
+        return Finding("permissions", True, f"{run_root()} is ours", needed=True)
+    except GavotteError as error:
+        return Finding("permissions", False, error.message, error.hint, needed=True)
+
+
+def _tool(program: str, package: str, *, needed: bool) -> Finding:
+    found = find_program(program)
+    use = "starts QEMU" if needed else "builds images"
+    if found:
+        return Finding(program, True, f"{found} {use}", needed=needed)
+    return Finding(program, False, f"not on PATH; it {use}", f"apt-get install {package}", needed=needed)

@@ -1,0 +1,157 @@
+"""One directory for each live sandbox, so that whatever a dead manager left is found and swept."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gavotte.errors import HostError
+
+__all__ = ["RunDirectory", "run_root", "sweep"]
+
+_OWNER = "owner.json"
+
+
+def run_root() -> Path:
+    """Where sandboxes of this user have their directories: GAVOTTE_RUN_DIR, XDG_RUNTIME_DIR, else below /tmp.
+
+    Made if it isn't there. Raises HostError when it belongs to somebody else: what lies there would be trusted.
+    """
+    chosen = os.environ.get("GAVOTTE_RUN_DIR")
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    root = Path(chosen or (f"{runtime}/gavotte" if runtime else f"/tmp/gavotte-{os.getuid()}"))
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = root.lstat().st_uid
+    except OSError as error:
+        raise HostError(
+            f"can't make the run directory {root}: {error.strerror}", hint="point GAVOTTE_RUN_DIR to one that you own"
+        ) from error
+    if owner != os.getuid() or root.is_symlink():
+        raise HostError(
+            f"the run directory {root} belongs to another user", hint="point GAVOTTE_RUN_DIR to one that you own"
+        )
+    return root
+
+
+class RunDirectory:
+    """The directory of one sandbox, from its making until `close`. Its owner is this process."""
+
+    def __init__(self, name: str) -> None:
+        self.path = run_root() / name
+        self._maker = os.getpid()
+        try:
+            self.path.mkdir(mode=0o700)
+            record = {"pid": os.getpid(), "started": _start_time(os.getpid())}
+            draft = self.path / f"{_OWNER}.new"
+            draft.write_text(json.dumps(record))
+            draft.rename(self.path / _OWNER)
+        except OSError as error:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise HostError(f"can't write {self.path}: {error.strerror}", hint="is the disk full?") from error
+
+    def close(self) -> None:
+        """Remove it. Does nothing in a forked child."""
+        if os.getpid() == self._maker:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def sweep() -> list[str]:
+    """End and remove what dead managers left; gives the names. Two sweeps at once do each thing once."""
+    swept: list[str] = []
+    root = run_root()
+    if not any(root.iterdir()):
+        return swept
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        for directory in sorted(path for path in root.iterdir() if path.is_dir()):
+            if not _owner_lives(directory):
+                for pid in _processes_named(directory.name):
+                    _kill(pid)
+                shutil.rmtree(directory, ignore_errors=True)
+                swept.append(directory.name)
+    finally:
+        os.close(fd)
+    return swept
+
+
+def _owner_lives(directory: Path) -> bool:
+    try:
+        record = json.loads((directory / _OWNER).read_text())
+        return bool(_start_time(int(record["pid"])) == record["started"])
+    except FileNotFoundError:
+        # it is being made this moment, or its maker died in that moment: old ones are nobody's
+        return not _older_than(directory, 60)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _older_than(path: Path, seconds: float) -> bool:
+    import time
+
+    try:
+        return time.time() - path.stat().st_mtime > seconds
+    except FileNotFoundError:
+        return False
+
+
+def _start_time(pid: int) -> int:
+    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22); -1 for none.
+
+    With the pid it names a process for good: pids are used again.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return -1
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _processes_named(name: str) -> list[int]:
+    """Processes of ours whose command line has `-name guest=NAME`, in whatever spelling: their identity."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            mine = entry.stat().st_uid == os.getuid()
+        except OSError:
+            continue
+        named = any(
+            word == b"-name" and name.encode() in value.replace(b"=", b",").split(b",")
+            for word, value in itertools.pairwise(words)
+        )
+        if mine and named:
+            found.append(int(entry.name))
+    return found
+
+
+def _kill(pid: int) -> None:
+    """SIGKILL by pidfd, after a second look: between the two looks the pid may have passed on."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if b"-name" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except OSError:
+        pass  # it has ended
+    finally:
+        os.close(fd)

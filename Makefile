@@ -3,7 +3,7 @@
 VENV := .venv
 PYTHON ?= python3
 PACKAGES := python3-venv qemu-system-x86 mmdebstrap squashfs-tools uidmap util-linux
-PROGRAMS := qemu-system-x86_64 mmdebstrap sqfstar newuidmap setpriv
+PROGRAMS := qemu-system-x86_64 mmdebstrap mksquashfs newuidmap setpriv
 TESTS ?= tests
 
 .PHONY: help run test check bench setup packages venv image clean

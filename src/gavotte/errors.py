@@ -71,6 +71,7 @@ class UsageError(GavotteError):
     def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
         super().__init__(f"{path}: {message}" if path else message, hint=hint)
         self.path = path
+        self.problem = message
 
 
 class StateError(GavotteError):
@@ -157,7 +158,10 @@ class AgentError(GuestError):
 
 
 class CommandNotStarted(GuestError):
-    """The command could not be started. `exit_code` is 127 (not found) or 126 (not executable), as in a shell."""
+    """The command could not be started.
+
+    `exit_code` is 127 (not found) or 126 (not executable), as in a shell; 125 when its user or directory is missing.
+    """
 
     def __init__(self, message: str, *, exit_code: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)

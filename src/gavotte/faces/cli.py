@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -22,6 +23,9 @@ _OPTIONS = ("memory", "cpus", "accel", "machine", "kernel", "initrd", "append", 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; gives the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     try:
         return _dispatch(words)
     except GavotteError as error:
@@ -39,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _FAILED
 
 
+def _end(number: int, _frame: object) -> NoReturn:
+    """End by an exception, so that whatever was begun is cleaned up. (`run` forwards signals once it has begun.)"""
+    raise SystemExit(128 + number)
+
+
 def _dispatch(words: list[str]) -> int:
     command: list[str] | None = None
     if words[:1] in (["run"], ["explain"]) and "--" in words:  # what follows is the command's, whatever it looks like
@@ -54,9 +63,7 @@ def _dispatch(words: list[str]) -> int:
 def _complain(error: GavotteError) -> None:
     message = error.message
     if isinstance(error, UsageError) and error.path in (*_OPTIONS, "timeout", "env", "cwd", "user"):
-        message = f"--{error.path.replace('_', '-')}: {message}"
-    elif isinstance(error, UsageError) and error.path:
-        message = str(error)
+        message = f"--{error.path.replace('_', '-')}: {error.problem}"
     print(f"gavotte: {message}", file=sys.stderr)
     if error.hint:
         print(f"  next: {error.hint}", file=sys.stderr)

@@ -17,19 +17,18 @@ from typing import Any
 from gavotte.errors import AgentError, CommandNotStarted, UsageError
 from gavotte.guest import agent
 from gavotte.guest.command import AsyncProcess, Exit
+from gavotte.qemu.tail import harmless
 from gavotte.qmp.link import Link
 
 __all__ = ["Channel", "printable"]
 
-_NOT_STARTED = {"not-found": 127, "not-executable": 126}
-_USAGE = {"no-user": "user", "no-cwd": "cwd", "invalid": "argv or env"}
+_NOT_STARTED = {"not-found": 127, "not-executable": 126, "no-user": 125, "no-cwd": 125}
 _LONGEST_TEXT = 1000
 
 
 def printable(text: object) -> str:
-    """`text` from the guest with everything replaced that could move a terminal's cursor, and cut to a length."""
-    cut = str(text)[:_LONGEST_TEXT]
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut)
+    """`text` from the guest, cut to a length and harmless to a terminal."""
+    return harmless(str(text)[:_LONGEST_TEXT])
 
 
 class Channel:
@@ -77,7 +76,7 @@ class Channel:
     ) -> AsyncProcess:
         """Start a command; returns when it runs. `tty` is (rows, columns) of a terminal for it.
 
-        Raises CommandNotStarted (not found, not executable), UsageError (user, cwd, argv) and AgentError.
+        Raises CommandNotStarted (not found, not executable, no such user or directory) and AgentError.
         """
         number = next(self._numbers)
         process = AsyncProcess(self, number, list(argv), stdin)
@@ -205,8 +204,6 @@ class Channel:
 def _refusal(code: object, message: str) -> Exception:
     if code in _NOT_STARTED:
         return CommandNotStarted(message, exit_code=_NOT_STARTED[str(code)])
-    if code in _USAGE:
-        return UsageError(message, path=_USAGE[str(code)])
     return AgentError(f"the guest's agent refused: {message}")
 
 

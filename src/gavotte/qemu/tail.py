@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 
-__all__ = ["Tail"]
+__all__ = ["Tail", "harmless"]
 
 _KEPT = 64 * 1024
 _QUOTED = 2048  # characters that an error quotes
 _PIPE = 1024 * 1024  # the most that a pipe holds unless root says otherwise (pipe(7))
+
+
+def harmless(text: str) -> str:
+    """`text` with everything replaced that a terminal would act on."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class Tail:
@@ -33,9 +38,12 @@ class Tail:
         await self._some.wait()
 
     def last_lines(self) -> str:
-        """Gives the last lines, shortened and harmless to a terminal, for an error's text."""
-        text = self.text.replace("\r\n", "\n").strip()[-_QUOTED:]
-        return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+        """Gives the last lines, whole ones if possible and harmless to a terminal, for an error's text."""
+        text = self.text.strip().replace("\r\n", "\n")
+        if len(text) > _QUOTED:
+            text = text[-_QUOTED:]
+            text = text.partition("\n")[2] or text
+        return "\n".join(map(harmless, text.split("\n")))
 
     def close(self) -> None:
         """Reads what still is in the pipe, and closes it. A second call does nothing."""

@@ -19,7 +19,7 @@ from gavotte.sandbox.store import run_root
 __all__ = ["Finding", "examine"]
 
 _OLD_IMAGE = 30 * 86400.0
-_BUILD_TOOLS = {"mmdebstrap": "mmdebstrap", "sqfstar": "squashfs-tools", "dpkg-deb": "dpkg", "apt-get": "apt"}
+_BUILD_TOOLS = {"mmdebstrap": "mmdebstrap", "mksquashfs": "squashfs-tools", "dpkg-deb": "dpkg", "apt-get": "apt"}
 _TCG_PATIENCE = 4.0  # emulation boots in seconds what KVM boots in tenths
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
@@ -15,7 +16,7 @@ from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.fds import FdLedger, socketpair
 from gavotte.qemu.process import PoliteRung, QemuProcess, start_process
 from gavotte.qemu.props import PropertyMap
-from gavotte.qemu.tail import Tail
+from gavotte.qemu.tail import Tail, harmless
 from gavotte.qmp.client import QmpClient
 
 __all__ = ["QemuVm"]
@@ -90,14 +91,18 @@ class QemuVm:
             await asyncio.wait([self._watch], timeout=1.0)  # the reason comes before the connection's end
         code = self.process.returncode
         if code == 0 and not self._stopping:
+            panic = re.search(r"Kernel panic - not syncing: ([^\r\n]*)", self._console.text)
+            how = f"the guest's kernel panicked ({harmless(panic[1])})" if panic else "the guest ended by itself"
             return GuestDied(
-                f"the guest ended by itself ({self._reason or 'no reason given'}); {self.console_words()}",
+                f"{how}, {self._reason or 'no reason given'}; {self.console_words()}",
                 hint="the console's last lines above say what the guest's kernel met; "
                 "a panic at start often means too little memory",
             )
         if code is None:
             return QemuError("the connection to QEMU broke, and it still runs")
-        return self.process.exited_error("QEMU ended", hint="its last words above say why; `gavotte check` looks at QEMU")
+        return self.process.exited_error(
+            "QEMU ended", hint="its last words above say why; `gavotte check` looks at QEMU"
+        )
 
     def console_words(self) -> str:
         """The end of the console as a clause of an error's text."""

@@ -295,7 +295,9 @@ def send_packet(sock: socket.socket, value: Json, fds: Sequence[int] = ()) -> No
 
 def receive_packet(sock: socket.socket) -> tuple[Json, list[int]]:
     """The next message and its fds; EOFError when the other end has gone."""
-    data, fds, _flags, _address = socket.recv_fds(sock, LARGEST_PACKET + 1, 8, socket.MSG_CMSG_CLOEXEC)
+    data, fds, _flags, _address = socket.recv_fds(sock, LARGEST_PACKET + 1, 8)
+    for fd in fds:  # recv_fds of Python 3.11 ignores its flags
+        os.set_inheritable(fd, False)
     if not data:
         raise EOFError
     if data != b"@":
@@ -420,7 +422,7 @@ class Stage:
         self.control = control
         self.cgroup = cgroup  # a directory fd, so that what a command mounts over the path doesn't matter
         self.jobs: dict[int, Job] = {}
-        self.unconfirmed: set[int] = set()  # report pipes of commands that may still fail to start
+        self.unconfirmed: set[int] = set()  # commands that may still fail to start
         self.leftover: set[str] = set()  # cgroups of ended commands that processes still live in
 
     def run(self) -> NoReturn:
@@ -454,7 +456,7 @@ class Stage:
             stdio = [slave] * 3 if request["tty"] else fds
             job = self.fork(number, request, user, stdio)
             self.jobs[number] = job
-            self.unconfirmed.add(job.report)
+            self.unconfirmed.add(number)
             self.loop.watch(job.report, select.EPOLLIN, lambda _events: self.confirm(job))
             if master >= 0:
                 send_packet(self.control, {"op": "terminal", "id": number}, [master])
@@ -495,9 +497,9 @@ class Stage:
 
     def confirm(self, job: Job) -> None:
         """The report pipe has something: nothing (exec closed it: started) or the reason why not."""
-        if job.report not in self.unconfirmed:
+        if job.number not in self.unconfirmed:  # the pipe's fd may be another command's by now
             return
-        self.unconfirmed.discard(job.report)
+        self.unconfirmed.discard(job.number)
         said = os.read(job.report, 4096)
         self.loop.close(job.report)
         if not said:

@@ -23,7 +23,10 @@ from gavotte.qmp.link import Link
 __all__ = ["Channel", "printable"]
 
 _NOT_STARTED = {"not-found": 127, "not-executable": 126, "no-user": 125, "no-cwd": 125}
+_BREACHES = (AgentError, ValueError, OverflowError, KeyError, TypeError, AttributeError, struct.error, RecursionError)
 _LONGEST_TEXT = 1000
+_ABANDON = 1.0  # seconds that a line which takes nothing delays the error
+_LARGEST_PID = 1 << 22  # proc(5), pid_max
 
 
 def printable(text: object) -> str:
@@ -55,8 +58,8 @@ class Channel:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._requests[number] = future
         try:
-            await self._send_request(number, operation, fields)
             async with asyncio.timeout(deadline):
+                await self._send_request(number, operation, fields)
                 return await future
         except TimeoutError:
             raise AgentError(f"the guest's agent didn't answer {operation!r} within {deadline:g} s") from None
@@ -83,8 +86,8 @@ class Channel:
         fields = {"argv": list(argv), "env": env, "cwd": cwd, "user": user, "window": agent.WINDOW}
         self._processes[number] = process
         try:
-            await self._send_request(number, "exec", {**fields, "stdin": stdin, "tty": list(tty) if tty else None})
             async with asyncio.timeout(deadline):
+                await self._send_request(number, "exec", {**fields, "stdin": stdin, "tty": list(tty) if tty else None})
                 process.pid = int((await process.started)["pid"])
         except TimeoutError:
             raise AgentError(f"the guest didn't start {argv[0]!r} within {deadline:g} s") from None
@@ -98,8 +101,11 @@ class Channel:
         self._processes.pop(number, None)
         if self.ended is None:
             try:
-                await self._send_request(next(self._numbers), "signal", {"target": number, "signal": 9})
-            except AgentError:
+                async with asyncio.timeout(_ABANDON):
+                    await self._send_request(next(self._numbers), "signal", {"target": number, "signal": 9})
+                    for stream in (agent.STDOUT, agent.STDERR):  # else what it wrote would wait for credit for ever
+                        await self.send(agent.encode(agent.CLOSE, number, stream=stream))
+            except (AgentError, TimeoutError):
                 pass  # the guest has gone, and the command with it
 
     async def _send_request(self, number: int, operation: str, fields: dict[str, Any]) -> None:
@@ -135,7 +141,7 @@ class Channel:
                 self._handle(frame)
             if self._decoder.skipped:
                 raise AgentError("the guest sent bytes that are no frame")
-        except (AgentError, ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
+        except _BREACHES as error:
             self._link.close()  # a guest that breaks the protocol isn't listened to any more
             self._end(f"the guest's agent broke the protocol: {printable(error)}")
 
@@ -159,6 +165,8 @@ class Channel:
                 self.notices = [*self.notices[-9:], printable(value["message"])]
             return
         if frame.kind == agent.REPLY:
+            if process and not 0 < int(value["pid"]) <= _LARGEST_PID:
+                raise AgentError("no command has that process id")
             waiting.set_result(dict(value))
         else:
             waiting.set_exception(_refusal(value["code"], printable(value["message"])))
@@ -174,9 +182,9 @@ class Channel:
         elif frame.kind == agent.CLOSE and process.stdin:
             process.stdin.end()
         elif frame.kind == agent.EXIT:
-            del self._processes[frame.channel]
             outcome = json.loads(frame.payload)
             process.finish(_exit(outcome), printable(outcome.get("lost", "")))
+            del self._processes[frame.channel]
 
     # the end
 

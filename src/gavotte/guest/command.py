@@ -217,14 +217,12 @@ class AsyncProcess:
 
     async def close(self) -> None:
         """End it, with all that it started, if it still runs."""
-        for stream in (self.stdout, self.stderr):
-            stream.end()
         if self._exit.done():
             return
         try:
-            await self.kill()
-            for stream in (self.stdout, self.stderr):
+            for stream in (self.stdout, self.stderr):  # else its end would wait until all that it wrote is read
                 await stream.close()
+            await self.kill()
             await self.wait()
         except (CommandLost, AgentError):
             pass  # the guest has gone, and the command with it
@@ -245,6 +243,9 @@ class AsyncProcess:
                 hint = "it may have done its work or a part of it: look, then run it again"
                 self._exit.set_exception(CommandLost(f"the outcome of {self.argv[0]!r} is unknown: {lost}", hint=hint))
                 self._exit.exception()  # whoever waits gets it; nobody has to
+        if not self.started.done():
+            self.started.set_exception(AgentError(f"{self.argv[0]!r} ended before it had started: {lost}"))
+            self.started.exception()
         self.stdout.end()
         self.stderr.end()
         if self.stdin is not None:

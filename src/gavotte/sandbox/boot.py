@@ -82,7 +82,8 @@ async def wait_for_agent(vm: QemuVm, seconds: float) -> Channel:
             raise GuestSilent(
                 f"the guest gave no answer within {seconds:g} s; {vm.console_words()}",
                 console=vm.console,
-                hint="look at its console with --verbose --append 'loglevel=7', or allow more time (--boot-timeout)",
+                hint="look at its console with --verbose --append 'loglevel=7', or allow more time (--boot-timeout); "
+                "`gavotte check --probe` finds out whether guests run on this host at all",
             )
         hello = channel.hello.result()
         if hello.get("protocol") != agent.PROTOCOL:

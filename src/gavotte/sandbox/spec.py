@@ -73,7 +73,7 @@ def parse_size(text: str | int, path: str) -> int:
     """Bytes of a size such as 256M, 2G or 512MiB. A bare number is MiB, as for QEMU's `-m`; an int is bytes."""
     if isinstance(text, int) and not isinstance(text, bool):
         return text
-    found = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE)
+    found = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE | re.ASCII)
     if not found:
         raise UsageError(f"{text!r} is not a size", path=path, hint="write it like 256M or 2G")
     number, unit = found.groups()
@@ -127,7 +127,7 @@ def check_argv(argv: Sequence[str]) -> list[str]:
             path="argv",
             hint='["sh", "-c", text] runs a line of shell',
         )
-    words = [os.fspath(word) for word in argv]
+    words = [os.fspath(word) if isinstance(word, os.PathLike) else word for word in argv]
     if not words or not words[0]:
         raise UsageError("there is no command to run", path="argv")
     for number, word in enumerate(words):

@@ -29,14 +29,15 @@ def run_root() -> Path:
     root = Path(chosen or (f"{runtime}/gavotte" if runtime else f"/tmp/gavotte-{os.getuid()}"))
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = root.lstat().st_uid
+        stat = root.lstat()
     except OSError as error:
         raise HostError(
             f"can't make the run directory {root}: {error.strerror}", hint="point GAVOTTE_RUN_DIR to one that you own"
         ) from error
-    if owner != os.getuid() or root.is_symlink():
+    if stat.st_uid != os.getuid() or root.is_symlink() or stat.st_mode & 0o022:
         raise HostError(
-            f"the run directory {root} belongs to another user", hint="point GAVOTTE_RUN_DIR to one that you own"
+            f"the run directory {root} belongs to another user, or others can write to it",
+            hint="point GAVOTTE_RUN_DIR to one that is yours alone (chmod 700)",
         )
     return root
 
@@ -77,13 +78,15 @@ def sweep() -> list[str]:
         return swept
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        for directory in sorted(path for path in root.iterdir() if path.is_dir()):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for directory in sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()):
             if not _owner_lives(directory):
                 for pid in _processes_named(directory.name):
                     _kill(pid)
                 shutil.rmtree(directory, ignore_errors=True)
                 swept.append(directory.name)
+    except BlockingIOError:
+        pass  # another process is at it
     finally:
         os.close(fd)
     return swept
@@ -92,10 +95,11 @@ def sweep() -> list[str]:
 def _owner_lives(directory: Path) -> bool:
     try:
         record = json.loads((directory / _OWNER).read_text())
-        return bool(_start_time(int(record["pid"])) == record["started"])
+        return bool(-1 != _start_time(int(record["pid"])) == record["started"])
     except FileNotFoundError:
-        # it is being made this moment, or its maker died in that moment: old ones are nobody's
-        return not _older_than(directory, 60)
+        # it is being made this moment, or its maker died in that moment: old ones are nobody's.
+        # With anything else in it, it is no directory of ours: GAVOTTE_RUN_DIR may point to somebody's home
+        return not _older_than(directory, 60) or any(path.name != f"{_OWNER}.new" for path in directory.iterdir())
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -64,6 +64,14 @@ def mode() -> str:
                 f"{path} gives user {name} no ids, so that a root file system can't be built without root",
                 hint=f"as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}",
             )
+    try:
+        tools.run(["unshare", "--user", "true"], deadline=10)
+    except ImageError as error:
+        raise ImageError(
+            "this user may not make user namespaces here, so that a root file system can't be built without root",
+            hint="allow them (sysctl user.max_user_namespaces), or build the image as "
+            "root or elsewhere: `gavotte image export` there, `gavotte image import` here",
+        ) from error
     return "unshare"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from gavotte.qemu.process import CONFINED, QemuProcess, start_process
 from gavotte.qemu.props import option_to_argv
 from gavotte.qmp.client import QmpClient
 
-__all__ = ["DEADLINE", "SOURCES", "python", "start_ready", "wait_for_end", "with_qemu"]
+__all__ = ["DEADLINE", "SOURCES", "python", "start_options", "start_ready", "wait_for_end", "with_qemu"]
 
 DEADLINE = 20.0  # seconds; generous, since no test passes by reaching it
 
@@ -66,3 +67,25 @@ def with_qemu(options: Sequence[str], ask: Callable[[QmpClient], Awaitable[T]]) 
                 return await ask(client)
 
     return asyncio.run(main())
+
+
+def start_options(options: Sequence[str], folder: Path) -> None:
+    """Starts the real QEMU with `options`, stopped, and lets it quit over QMP. AssertionError with what it said.
+
+    `folder` becomes its directory; there, sockets named in `options` appear.
+    """
+    monitor = '{"execute":"qmp_capabilities"}\n{"execute":"query-status"}\n{"execute":"quit"}\n'
+    extra = ["-S", "-chardev", "stdio,id=test", "-mon", "chardev=test,mode=control"]
+    if any(option.startswith("stdio,") for option in options):
+        options = [option.replace("stdio,signal=off,", "null,") for option in options]
+    ended = subprocess.run(
+        [str(find_qemu().path), *options, *extra],
+        input=monitor,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd=folder,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
+    assert '"status": "prelaunch"' in ended.stdout

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from gavotte.errors import GavotteError, UsageError
+from gavotte.errors import GavotteError, HostError, UsageError
 
 __all__ = ["main"]
 
@@ -27,20 +27,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
     try:
-        return _dispatch(words)
+        try:
+            return _dispatch(words)
+        finally:
+            _flush()
     except GavotteError as error:
-        _complain(error)
+        _complain(error, words)
         return error.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # `gavotte image list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _silence_stdout()
         return 128 + 13
     except Exception as error:  # an exit status of 1 would be taken for the command's
         if os.environ.get("GAVOTTE_DEBUG"):
             raise
         print(f"gavotte: a bug: {error!r}\n  next: run again with GAVOTTE_DEBUG=1 and report it", file=sys.stderr)
         return _FAILED
+
+
+def _flush() -> None:
+    """What can't be written is told here, not by the interpreter's end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _silence_stdout()
+        raise HostError(f"can't write to stdout: {error.strerror}", hint="free some space where it goes") from error
+
+
+def _silence_stdout() -> None:
+    """What is still buffered goes nowhere, or the interpreter's end would complain about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _end(number: int, _frame: object) -> NoReturn:
@@ -60,13 +79,14 @@ def _dispatch(words: list[str]) -> int:
     return handler(options)
 
 
-def _complain(error: GavotteError) -> None:
+def _complain(error: GavotteError, words: Sequence[str]) -> None:
     message = error.message
     if isinstance(error, UsageError) and error.path in (*_OPTIONS, "timeout", "env", "cwd", "user"):
         message = f"--{error.path.replace('_', '-')}: {error.problem}"
     print(f"gavotte: {message}", file=sys.stderr)
-    if error.hint:
-        print(f"  next: {error.hint}", file=sys.stderr)
+    hint = error.hint or (f"gavotte {words[0]} --help" if isinstance(error, UsageError) else "")
+    if hint:
+        print(f"  next: {hint}", file=sys.stderr)
 
 
 # --- run and explain -------------------------------------------------------------------------------------------------

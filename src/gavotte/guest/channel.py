@@ -17,8 +17,8 @@ from typing import Any
 from gavotte.errors import AgentError, CommandNotStarted, UsageError
 from gavotte.guest import agent
 from gavotte.guest.command import AsyncProcess, Exit
-from gavotte.qemu.tail import harmless
 from gavotte.qmp.link import Link
+from gavotte.text import harmless
 
 __all__ = ["Channel", "printable"]
 

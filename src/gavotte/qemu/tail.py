@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 
-__all__ = ["Tail", "harmless"]
+from gavotte.text import harmless
+
+__all__ = ["Tail"]
 
 _KEPT = 64 * 1024
 _QUOTED = 2048  # characters that an error quotes
 _PIPE = 1024 * 1024  # the most that a pipe holds unless root says otherwise (pipe(7))
-
-
-def harmless(text: str) -> str:
-    """`text` with everything replaced that a terminal would act on."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class Tail:

@@ -101,7 +101,9 @@ def _check_file(path: str | os.PathLike[str] | None, what: str) -> Path | None:
         with found.open("rb"):
             return found
     except OSError as error:
-        raise HostError(f"{what}: can't read {str(path)!r}: {error.strerror}") from error
+        raise HostError(
+            f"{what}: can't read {str(path)!r}: {error.strerror}", hint=f"correct --{what}, or leave it out"
+        ) from error
 
 
 def _check_kernel(path: str | os.PathLike[str] | None) -> Path | None:

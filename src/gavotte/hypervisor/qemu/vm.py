@@ -16,8 +16,9 @@ from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.fds import FdLedger, socketpair
 from gavotte.qemu.process import PoliteRung, QemuProcess, start_process
 from gavotte.qemu.props import PropertyMap
-from gavotte.qemu.tail import Tail, harmless
+from gavotte.qemu.tail import Tail
 from gavotte.qmp.client import QmpClient
+from gavotte.text import harmless
 
 __all__ = ["QemuVm"]
 

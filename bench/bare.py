@@ -1,0 +1,120 @@
+"""A guest booted and spoken to without Gavotte, with the standard library alone: the measure of what Gavotte adds.
+
+Run as `python -m bench.bare QEMU KERNEL INITRD ROOTFS [ACCEL]`; prints the seconds to a command's first byte.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import time
+from typing import Any, Self
+
+HEADER = struct.Struct(">HBBII")  # magic, kind, stream, channel, length of the payload
+MAGIC = 0x4756
+HELLO, REQUEST, REPLY, DATA = 1, 2, 3, 5
+
+
+class Bare:
+    """A guest on the devices that Gavotte gives one; `raw_port` adds a port that nobody serves."""
+
+    def __init__(self, qemu: str, kernel: str, initrd: str, rootfs: str, accel: str, *, raw_port: bool = False) -> None:
+        names = ["console", "monitor", "agent", *(["raw"] if raw_port else [])]
+        pairs = {name: socket.socketpair() for name in names}
+        self.ends = {name: ours for name, (ours, _) in pairs.items()}
+        argv = [qemu, *command_line(kernel, initrd, rootfs, accel, {n: t.fileno() for n, (_, t) in pairs.items()})]
+        theirs = [end for _, end in pairs.values()]
+        self.process = subprocess.Popen(argv, pass_fds=[end.fileno() for end in theirs], stdin=subprocess.DEVNULL)
+        for end in theirs:
+            end.close()
+        self.ends["agent"].settimeout(120)
+        self.input = self.ends["agent"].makefile("rb")
+
+    def prepare(self) -> None:
+        """Wait for the agent, and have it make the root for commands."""
+        self.wait_for(HELLO, 0)
+        root = {"serial": "gavotte-root", "fstype": "squashfs"}
+        self.request(1, {"op": "setup", "root": root, "hostname": "bare", "time": time.time()})
+        self.wait_for(REPLY, 1)
+
+    def start(self, channel: int, argv: list[str]) -> None:
+        """Start a command and wait for nothing."""
+        fields = {"env": {}, "cwd": "", "user": "0", "window": 256 << 10, "stdin": False, "tty": None}
+        self.request(channel, {"op": "exec", "argv": argv, **fields})
+
+    def first_byte(self, channel: int, argv: list[str]) -> bytes:
+        """Start a command and give the first piece of its output."""
+        self.start(channel, argv)
+        return self.wait_for(DATA, channel)
+
+    def request(self, channel: int, request: dict[str, Any]) -> None:
+        payload = json.dumps(request).encode()
+        self.ends["agent"].sendall(HEADER.pack(MAGIC, REQUEST, 0, channel, len(payload)) + payload)
+
+    def wait_for(self, wanted: int, channel: int) -> bytes:
+        while True:
+            header = self.input.read(HEADER.size)
+            if len(header) < HEADER.size:
+                raise ConnectionError("the bare guest has gone")
+            _, kind, _, number, length = HEADER.unpack(header)
+            payload = self.input.read(length)
+            if (kind, number) == (wanted, channel):
+                return payload
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        self.input.close()
+        for end in self.ends.values():
+            end.close()
+
+
+# fmt: off
+def command_line(kernel: str, initrd: str, rootfs: str, accel: str, fds: dict[str, int]) -> list[str]:
+    """QEMU's arguments, typed by hand; a test holds them to what Gavotte gives for the same machine."""
+    raw = [
+        "-chardev", f"socket,fd={fds['raw']},id=raw",
+        "-device", '{"driver":"virtserialport","bus":"ports.0","nr":2,"chardev":"raw","name":"bench.raw"}',
+    ] if "raw" in fds else []
+    return [
+        "-name", "bare,debug-threads=on",
+        "-nodefaults", "-no-user-config",
+        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-display", "none", "-no-reboot",
+        "-machine", "q35,usb=off,vmport=off,smbus=off,hpet=off,sata=off",
+        "-accel", accel, "-cpu", "host" if accel == "kvm" else "max",
+        "-smp", "1", "-m", "524288K",
+        "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1 reboot=t norandmaps",
+        "-chardev", f"socket,fd={fds['console']},id=console",
+        "-device", '{"driver":"isa-serial","chardev":"console"}',
+        "-chardev", f"socket,fd={fds['monitor']},id=monitor", "-mon", "chardev=monitor,mode=control",
+        "-object", '{"qom-type":"rng-random","id":"entropy","filename":"/dev/urandom"}',
+        "-device", '{"driver":"virtio-rng-pci","rng":"entropy"}',
+        "-device", '{"driver":"virtio-serial-pci","id":"ports"}',
+        "-chardev", f"socket,fd={fds['agent']},id=agent",
+        "-device", '{"driver":"virtserialport","bus":"ports.0","nr":1,"chardev":"agent","name":"gavotte.agent"}',
+        *raw,
+        "-blockdev", '{"driver":"raw","node-name":"root","read-only":true,'
+                     f'"file":{{"driver":"file","filename":{json.dumps(rootfs)},"read-only":true}}}}',
+        "-device", '{"driver":"virtio-blk-pci","drive":"root","serial":"gavotte-root"}',
+    ]
+# fmt: on
+
+
+def cold_start(qemu: str, kernel: str, initrd: str, rootfs: str, accel: str = "tcg") -> float:
+    """Seconds from nothing to the first byte that a command writes."""
+    began = time.perf_counter()
+    with Bare(qemu, kernel, initrd, rootfs, accel) as guest:
+        guest.prepare()
+        guest.first_byte(2, ["echo", "hello"])
+        return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    print(f"{cold_start(*sys.argv[1:]):.3f}")

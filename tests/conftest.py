@@ -1,0 +1,39 @@
+"""What holds for every test: a run directory of the session's own, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.boxes import box, image
+from tests.support.leaks import held_to_its_start
+
+__all__ = ["box", "image"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run_directory() -> Iterator[None]:
+    """Points GAVOTTE_RUN_DIR at a short path of our own, so that a test never sees a user's sandboxes."""
+    with (
+        tempfile.TemporaryDirectory(prefix="gv", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("GAVOTTE_RUN_DIR", os.fspath(folder))
+        patch.delenv("PYTHONUNBUFFERED", raising=False)  # CI machines like to set it; it hides what buffers do
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers(run_directory: None) -> Iterator[None]:
+    """Fails a test that leaves a child, an fd or an entry of the run directory behind."""
+    with held_to_its_start(pytest.fail):
+        yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden files anew; review them in the diff"
+    )

@@ -19,34 +19,41 @@ __all__ = ["Process", "Reader", "Sandbox", "Writer"]
 class Writer:
     """A command's stdin."""
 
-    def __init__(self, stream: InputStream) -> None:
+    def __init__(self, sandbox: AsyncSandbox, stream: InputStream) -> None:
+        self._sandbox = sandbox
         self._stream = stream
 
     def write(self, data: bytes) -> None:
         """Send all of `data`, waiting while the command is behind. BrokenPipeError once it reads no more."""
+        self._sandbox.check_owner()
         call(self._stream.write(data))
 
     def close(self) -> None:
         """Tell the command that nothing more comes."""
+        self._sandbox.check_owner()
         call(self._stream.close())
 
 
 class Reader:
     """A command's stdout or stderr; iterates over lines."""
 
-    def __init__(self, stream: OutputStream) -> None:
+    def __init__(self, sandbox: AsyncSandbox, stream: OutputStream) -> None:
+        self._sandbox = sandbox
         self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
         """At most `size` bytes as soon as there are any, b"" at the end; without `size` all until the end."""
+        self._sandbox.check_owner()
         return call(self._stream.read(size))
 
     def readline(self) -> bytes:
         """Up to and with the next newline, or what is left before the end; b"" at the end."""
+        self._sandbox.check_owner()
         return call(self._stream.readline())
 
     def close(self) -> None:
         """Read no more: the command's next write gets SIGPIPE."""
+        self._sandbox.check_owner()
         call(self._stream.close())
 
     def __iter__(self) -> Iterator[bytes]:
@@ -62,9 +69,9 @@ class Process:
         self._process = process
         self.argv = process.argv
         self.pid = process.pid
-        self.stdin = Writer(process.stdin) if process.stdin else None
-        self.stdout = Reader(process.stdout)
-        self.stderr = Reader(process.stderr)
+        self.stdin = Writer(sandbox, process.stdin) if process.stdin else None
+        self.stdout = Reader(sandbox, process.stdout)
+        self.stderr = Reader(sandbox, process.stderr)
 
     def __repr__(self) -> str:
         return repr(self._process).replace("AsyncProcess", "Process", 1)

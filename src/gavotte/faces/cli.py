@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
+    _reserve_standard_streams()
     try:
         try:
             return _dispatch(words)
@@ -44,6 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"gavotte: a bug: {error!r}\n  next: run again with GAVOTTE_DEBUG=1 and report it", file=sys.stderr)
         return _FAILED
+
+
+def _reserve_standard_streams() -> None:
+    """A standard stream that is closed stays of no use: the next file opened would get its number, and its bytes.
+
+    As glibc does for set-user-id programs, 0 can't be read then, and 1 and 2 can't be written.
+    """
+    for fd, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest free number is this one
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # for as long as the process lives
 
 
 def _flush() -> None:

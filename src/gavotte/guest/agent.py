@@ -47,9 +47,9 @@ PROTOCOL, PORT_NAME = 1, "gavotte.agent"
 MAGIC = 0x4756
 HEADER = struct.Struct(">HBBII")
 MAX_PAYLOAD = 4 << 20  # a request carries argv and env, which Linux bounds at about 2 MiB (execve(2), ARG_MAX)
-PAGE = 4096
-CHUNK = 64 << 10  # the largest DATA payload that either end sends
+PAGE, CHUNK = 4096, 64 << 10  # CHUNK: the largest DATA payload that either end sends
 WINDOW = 1 << 20  # initial credit of each stream
+RESERVE = 32 << 20  # bytes kept from commands: with less, the guest reads its programs over and over, not running any
 REST = 0.002  # seconds that a busy pipe is left to fill: without it each page that a command writes is a frame
 
 HELLO = 1  # agent -> host, once: {"protocol": 1, "kernel": …}
@@ -406,6 +406,7 @@ class Stage:
         self.cgroup = cgroup  # a directory fd, so that what a command mounts over the path doesn't matter
         self.jobs: dict[int, Job] = {}
         self.unconfirmed: set[int] = set()  # commands that may still fail to start
+        self.killed: dict[str, Json] = {}  # by cgroup: the end to report when all in it have ended
         self.leftover: set[str] = set()  # cgroups of ended commands that processes still live in
 
     def run(self) -> NoReturn:
@@ -492,19 +493,27 @@ class Stage:
         for pid, code in ended_children():
             for job in [job for job in self.jobs.values() if job.pid == pid]:
                 self.finish(job, code)
+        for group in [group for group, exited in self.killed.items() if exited and self.is_empty(group)]:
+            send_packet(self.control, self.killed.pop(group))
+            self.remove_group(group)
 
     def finish(self, job: Job, code: int) -> None:
         self.confirm(job)  # a child that ended before we saw its exec
         if self.jobs.pop(job.number, None) is None:
             return
         outcome = {"signal": -code} if code < 0 else {"status": code}
-        send_packet(self.control, {"op": "exited", "id": job.number, **outcome, **self.accidents(job.group)})
-        self.remove_group(job.group)
+        exited = {"op": "exited", "id": job.number, **outcome, **self.accidents(job.group)}
+        if job.group in self.killed:
+            self.killed[job.group] = exited
+        else:
+            send_packet(self.control, exited)
+            self.remove_group(job.group)
 
     def send_signal(self, job: Job, number: int) -> None:
         """To the command's process group; SIGKILL to all that it left behind as well, wherever they hid."""
         try:
             if number == signal.SIGKILL and self.cgroup is not None:
+                self.killed[job.group] = None
                 write_file(f"{job.group}/cgroup.kill", "1", self.cgroup)
             else:
                 os.killpg(job.pid, number)
@@ -525,6 +534,12 @@ class Stage:
         group = os.open(f"c{number}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.cgroup)
         write_file("pids.max", str(int(read_file("/proc/sys/kernel/threads-max")) // 2), group)
         return group
+
+    def is_empty(self, group: str) -> bool:
+        try:
+            return "populated 0" in read_file(f"{group}/cgroup.events", self.cgroup)
+        except OSError:
+            return True
 
     def remove_group(self, name: str) -> None:
         if self.cgroup is None:
@@ -589,14 +604,6 @@ def furnish(root: str, cgroups: bool) -> None:
         os.chmod(path, 0o1777)
 
 
-def name_host(hostname: str) -> None:
-    """Hostname, /etc/hostname and /etc/hosts in agreement, and a machine-id of this guest's own."""
-    socket.sethostname(hostname)
-    write_file("/etc/hostname", f"{hostname}\n")
-    write_file("/etc/hosts", f"127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n::1\tlocalhost ip6-localhost\n")
-    write_file("/etc/machine-id", os.urandom(16).hex() + "\n")
-
-
 def become_stage(control: socket.socket, root: str, hostname: str, cgroups: bool) -> NoReturn:
     """In the first process of the new namespaces: enter the user's root and serve."""
     try:
@@ -608,7 +615,10 @@ def become_stage(control: socket.socket, root: str, hostname: str, cgroups: bool
         checked(libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), "private mounts")
         furnish(root, cgroups)
         pivot_into(root)
-        name_host(hostname)
+        socket.sethostname(hostname)
+        write_file("/etc/hostname", f"{hostname}\n")
+        write_file("/etc/hosts", f"127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n::1\tlocalhost ip6-localhost\n")
+        write_file("/etc/machine-id", os.urandom(16).hex() + "\n")
         resource.setrlimit(resource.RLIMIT_NOFILE, NOFILE)
         directory = os.open("/sys/fs/cgroup", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if cgroups else None
         send_packet(control, {"op": "ready"})
@@ -621,8 +631,8 @@ def become_stage(control: socket.socket, root: str, hostname: str, cgroups: bool
 class StageHandle:
     """The agent's side of one stage: its pid and the line to it."""
 
-    def __init__(self, root: str, hostname: str, cgroups: str | None) -> None:
-        """`cgroups` is where cgroup2 is mounted. Raises OSError when the stage can't be made."""
+    def __init__(self, root: str, hostname: str, memory: int, cgroups: str | None) -> None:
+        """`memory`: what all commands get, in bytes; `cgroups`: where cgroup2 is mounted. OSError if none comes."""
         self.cgroup = f"{cgroups}/stage-{time.monotonic_ns()}" if cgroups else None
         if self.cgroup:
             os.makedirs(f"{self.cgroup}/init")
@@ -641,7 +651,7 @@ class StageHandle:
         if self.cgroup:  # leave the agent memory and processor time to answer with, whatever a command does
             write_file(f"{self.cgroup}/init/cgroup.procs", str(self.pid))
             if "memory" in enable_controllers(self.cgroup):
-                write_file(f"{self.cgroup}/memory.max", str(memory_total() - (24 << 20)))
+                write_file(f"{self.cgroup}/memory.max", str(memory))
 
     def _spawn(self, control: socket.socket, root: str, hostname: str) -> int:
         """Fork twice: unshare(CLONE_NEWPID) is for children, and its caller could do so only once."""
@@ -681,12 +691,6 @@ def enable_controllers(cgroup: str) -> set[str]:
     names = {"cpu", "memory", "pids"} & set(read_file(f"{cgroup}/cgroup.controllers").split())
     write_file(f"{cgroup}/cgroup.subtree_control", " ".join(f"+{name}" for name in sorted(names)))
     return names
-
-
-def memory_total() -> int:
-    """MemTotal in bytes: what the kernel manages, less than the machine's size."""
-    line = next(line for line in read_file("/proc/meminfo").splitlines() if line.startswith("MemTotal"))
-    return int(line.split()[1]) << 10
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
@@ -831,7 +835,7 @@ class Agent:
         self.decoder = Decoder()
         self.commands: dict[int, Command] = {}
         self.stage: StageHandle | None = None
-        self.world: tuple[str, str] | None = None  # root and hostname, for a new stage
+        self.world: tuple[str, str, int] | None = None  # root, hostname and memory, for a new stage
         self.backlog = Backlog()
         self.open = True
 
@@ -929,7 +933,8 @@ class Agent:
             raise Refusal("state", "the guest is set up already")
         time.clock_settime(time.CLOCK_REALTIME, float(request["time"]))
         size = self.boot.make_root(request["root"])
-        self.world = (self.boot.ROOT, request["hostname"])
+        memory = max(os.sysconf("SC_AVPHYS_PAGES") * PAGE - RESERVE, RESERVE)
+        self.world = (self.boot.ROOT, request["hostname"], memory)
         self.start_stage()
         return {"root_size": size}
 
@@ -1092,7 +1097,9 @@ class Boot:
         self.uevents.bind((0, 1))
         for name in ("virtio_pci", "virtio_console", "virtio_rng"):
             self.load(name)
-        raise_loopback()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:  # ip link set lo up
+            flags = struct.unpack_from("16sh", fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0)))[1]
+            fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
 
     def leave_rootfs(self) -> None:
         """Have a bind mount of the initramfs as root: the kernel pivots away from anything but the rootfs itself."""
@@ -1159,7 +1166,7 @@ class Boot:
             lower = "/run/lower"
             mount(self.wait_for("/sys/block", "serial", wanted["serial"]), lower, wanted["fstype"], MS_RDONLY)
         self.load("overlay")
-        size = memory_total() // 2
+        size = os.sysconf("SC_PHYS_PAGES") * PAGE // 2
         mount("tmpfs", "/run/writable", "tmpfs", 0, f"size={size},mode=755")
         for name in ("upper", "work"):
             os.makedirs(f"/run/writable/{name}")
@@ -1177,13 +1184,6 @@ def find_device(base: str, attribute: str, wanted: str) -> str | None:
         except OSError:
             continue  # a device without that attribute
     return None
-
-
-def raise_loopback() -> None:
-    """`ip link set lo up`."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        flags = struct.unpack_from("16sh", fcntl.ioctl(sock, SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0)))[1]
-        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
 
 
 def main() -> None:

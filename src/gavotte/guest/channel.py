@@ -23,6 +23,10 @@ from gavotte.text import harmless
 __all__ = ["Channel", "printable"]
 
 _NOT_STARTED = {"not-found": 127, "not-executable": 126, "no-user": 125, "no-cwd": 125}
+_HINTS = {
+    "no-user": "take one of the guest's /etc/passwd, or any number",
+    "no-cwd": "name a directory that the guest has",
+}
 _BREACHES = (AgentError, ValueError, OverflowError, KeyError, TypeError, AttributeError, struct.error, RecursionError)
 _LONGEST_TEXT = 1000
 _ABANDON = 1.0  # seconds that a line which takes nothing delays the error
@@ -211,7 +215,7 @@ class Channel:
 
 def _refusal(code: object, message: str) -> Exception:
     if code in _NOT_STARTED:
-        return CommandNotStarted(message, exit_code=_NOT_STARTED[str(code)])
+        return CommandNotStarted(message, exit_code=_NOT_STARTED[str(code)], hint=_HINTS.get(str(code), ""))
     return AgentError(f"the guest's agent refused: {message}")
 
 

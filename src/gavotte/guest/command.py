@@ -163,6 +163,9 @@ class OutputStream:
         self._news.set()
 
 
+_END_DEADLINE = 10.0  # seconds in which a killed command's end is told; a guest that doesn't tell isn't waited for
+
+
 class AsyncProcess:
     """A running command. Made by `AsyncSandbox.spawn`; as a context manager it ends the command on the way out."""
 
@@ -223,9 +226,10 @@ class AsyncProcess:
             for stream in (self.stdout, self.stderr):  # else its end would wait until all that it wrote is read
                 await stream.close()
             await self.kill()
-            await self.wait()
-        except (CommandLost, AgentError):
-            pass  # the guest has gone, and the command with it
+            async with asyncio.timeout(_END_DEADLINE):
+                await self.wait()
+        except (CommandLost, AgentError, TimeoutError):
+            pass  # the guest has gone, and the command with it, or it keeps the end to itself
 
     async def __aenter__(self) -> AsyncProcess:
         return self

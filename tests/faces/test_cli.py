@@ -1,0 +1,243 @@
+"""The command line without a guest: usage, errors with a way out, and the commands that only look."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import gavotte as package
+from gavotte.guest.image import Image
+from tests.support.command_line import GAVOTTE, Ended, gavotte
+from tests.support.programs import start_options
+
+ALL_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def assert_refused(ended: Ended, status: int, *words: str) -> None:
+    """Nothing on stdout; on stderr one message, with what was wrong, and one line on what to do next."""
+    assert ended.returncode == status, ended.stderr
+    assert ended.stdout == b""
+    lines = ended.stderr.decode().splitlines()
+    assert [line.startswith("gavotte: ") for line in lines] == [True, False], lines
+    assert lines[1].startswith("  next: "), lines
+    for word in words:
+        assert word in lines[0]
+
+
+# usage errors
+
+
+@pytest.mark.parametrize(
+    ("words", "culprit"),
+    [
+        ([], "COMMAND"),
+        (["dance"], "dance"),
+        (["run"], "no command"),
+        (["run", "--"], "no command"),
+        (["run", "--", ""], "no command"),
+        (["run", "--no-such-option", "--", "true"], "--no-such-option"),
+        (["run", "--mem", "1G", "--", "true"], "--mem"),
+        (["run", "--memory", "much", "--", "true"], "--memory: 'much'"),
+        (["run", "--memory", "-5", "--", "true"], "--memory"),
+        (["run", "--memory", "1.5G", "--", "true"], "--memory: '1.5G'"),
+        (["run", "--cpus", "0", "--", "true"], "--cpus"),
+        (["run", "--cpus", "two", "--", "true"], "--cpus"),
+        (["run", "--cpus", "9999", "--", "true"], "--cpus"),
+        (["run", "--accel", "hvf", "--", "true"], "--accel: 'hvf'"),
+        (["run", "--machine", "toaster", "--", "true"], "--machine: no machine 'toaster'"),
+        (["run", "--timeout", "0", "--", "true"], "--timeout"),
+        (["run", "--timeout", "-1", "--", "true"], "--timeout"),
+        (["run", "--timeout", "nan", "--", "true"], "--timeout"),
+        (["run", "--timeout", "soon", "--", "true"], "--timeout"),
+        (["run", "--boot-timeout", "0", "--", "true"], "--boot-timeout"),
+        (["run", "--boot-timeout", "nan", "--", "true"], "--boot-timeout"),
+        (["run", "--env", "=value", "--", "true"], "--env: '=value' has no name"),
+        (["run", "--env", "", "--", "true"], "--env"),
+        (["explain", "--machine", "toaster"], "--machine: no machine 'toaster'"),
+        (["image"], "ACTION"),
+        (["image", "paint"], "paint"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_usage_error_is_status_2_and_names_the_culprit(words: list[str], culprit: str) -> None:
+    assert_refused(gavotte(*words), 2, culprit)
+
+
+def test_what_follows_the_command_is_the_commands() -> None:
+    ended = gavotte("run", "--qemu", "/no/such/qemu", "ls", "--no-such-option", "--memory", "x")
+    assert_refused(ended, 125, "/no/such/qemu")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["check", "--help"], ["image", "--help"]])
+def test_help_is_status_0_on_stdout(words: list[str]) -> None:
+    ended = gavotte(*words)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.startswith(b"usage: gavotte")
+
+
+def test_version() -> None:
+    ended = gavotte("--version")
+    assert (ended.returncode, ended.stdout) == (0, f"gavotte {package.__version__}\n".encode())
+
+
+# what this host lacks
+
+
+def test_memory_too_small_to_boot() -> None:
+    assert_refused(gavotte("run", "--memory", "64M", "--", "true"), 125, "memory", "64M", "too little")
+
+
+def test_more_memory_than_the_host_has() -> None:
+    wanted = f"{(ALL_MEMORY >> 30) + 2}G"
+    assert_refused(gavotte("run", "--memory", wanted, "--", "true"), 125, wanted, f"{ALL_MEMORY >> 20}M")
+
+
+def test_a_kernel_that_is_no_kernel() -> None:
+    ended = gavotte("run", "--kernel", "/etc/passwd", "--", "true")
+    assert_refused(ended, 125, "/etc/passwd", "not a kernel")
+
+
+@pytest.mark.parametrize("option", ["--kernel", "--initrd"])
+def test_a_file_that_is_not_there_or_a_directory(option: str, tmp_path: Path) -> None:
+    assert_refused(gavotte("run", option, "/no/such/file", "--", "true"), 125, "/no/such/file", "No such file")
+    assert_refused(gavotte("run", option, str(tmp_path), "--", "true"), 125, str(tmp_path), "directory")
+
+
+def test_no_qemu_on_path_says_what_to_install() -> None:
+    ended = gavotte("run", "--", "true", env={"PATH": "/nowhere"})
+    assert_refused(ended, 125, "no QEMU")
+    assert b"apt-get install qemu-system-x86" in ended.stderr
+
+
+def test_a_qemu_that_was_named_and_is_none(tmp_path: Path) -> None:
+    plain = tmp_path / "qemu"
+    plain.write_text("")
+    assert_refused(gavotte("run", "--qemu", str(plain), "--", "true"), 125, str(plain), "not executable")
+    assert_refused(gavotte("run", "--", "true", env={"GAVOTTE_QEMU": "/no/qemu"}), 125, "/no/qemu")
+
+
+def test_a_program_that_is_no_qemu_is_shown_with_its_words(image: Image) -> None:
+    ended = gavotte("run", "--accel", "tcg", "--qemu", "/bin/ls", "--", "true")
+    assert ended.returncode == 125
+    assert b"ls: " in ended.stderr
+    assert b"\n  next: " in ended.stderr
+
+
+def test_a_run_directory_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    ended = gavotte("run", "--accel", "tcg", "--", "true", env={"GAVOTTE_RUN_DIR": str(link)})
+    assert_refused(ended, 125, str(link))
+
+
+# explain
+
+
+def explain(*options: str, **more: str) -> str:
+    ended = gavotte("explain", *options, env=more)
+    assert (ended.returncode, ended.stderr) == (0, b""), ended.stderr
+    return ended.stdout.decode()
+
+
+def read_by_a_shell(text: str) -> list[str]:
+    line = ["sh", "-c", f"printf '%s\\0' {text}"]
+    return subprocess.run(line, capture_output=True, text=True, timeout=10, check=True).stdout.split("\0")[:-1]
+
+
+def test_explain_prints_one_option_a_line_that_a_shell_reads_as_one_command(image: Image) -> None:
+    text = explain("--accel", "tcg", "--append", "quote=' and space", "--memory", "1G", "--cpus", "3", "--", "ls", "-l")
+    first, *lines = text.splitlines()
+    assert first.endswith("/qemu-system-x86_64 \\")
+    assert all(line.startswith("  -") for line in lines)
+    assert [line.endswith(" \\") for line in lines] == [True] * (len(lines) - 1) + [False]
+    words = read_by_a_shell(text)
+    assert words[words.index("-m") + 1] == "1048576K"
+    assert words[words.index("-smp") + 1] == "3"
+    assert words[words.index("-append") + 1].endswith(" quote=' and space")
+
+
+def test_explain_names_the_files_of_its_user(tmp_path: Path, image: Image) -> None:
+    for name in ("a kernel", "init,rd"):
+        (tmp_path / name).write_bytes(b"\x7fELF")
+    text = explain("--kernel", str(tmp_path / "a kernel"), "--initrd", str(tmp_path / "init,rd"), "--accel", "kvm")
+    words = read_by_a_shell(text)
+    assert words[words.index("-kernel") + 1] == str(tmp_path / "a kernel")
+    assert words[words.index("-initrd") + 1] == str(tmp_path / "init,rd")
+    assert words[words.index("-accel") + 1] == "kvm"
+
+
+def test_the_real_qemu_accepts_what_explain_prints(tmp_path: Path, image: Image) -> None:
+    _, *options = read_by_a_shell(explain("--accel", "tcg"))
+    start_options(options, tmp_path)
+
+
+# check and image
+
+
+def test_check_finds_that_runs_work_here(image: Image) -> None:
+    ended = gavotte("check", "--json")
+    findings = {finding["name"]: finding for finding in json.loads(ended.stdout)}
+    assert ended.returncode == 0, findings
+    assert {"qemu", "image", "kvm", "vsock", "vhost-net", "memory", "disk", "permissions"} <= set(findings)
+    assert all({"name", "ok", "text", "remedy", "needed"} == set(finding) for finding in findings.values())
+    assert all(finding["remedy"] for finding in findings.values() if finding["ok"] is False)
+    assert findings["qemu"]["ok"] is True
+    assert image.id in findings["image"]["text"]
+
+
+def test_check_without_a_qemu_is_status_125_with_the_remedy(image: Image) -> None:
+    ended = gavotte("check", "--qemu", "/no/such/qemu")
+    assert ended.returncode == 125
+    assert b"no  qemu " in ended.stdout
+    assert b"next: " in ended.stdout
+    assert ended.stderr == b""
+
+
+def test_image_list_and_path_agree_on_the_current_image(image: Image) -> None:
+    rows = json.loads(gavotte("image", "list", "--json").stdout)
+    assert [row["id"] for row in rows if row["current"]] == [image.id]
+    lines = gavotte("image", "list").stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines if line.endswith(" current")] == [image.id]
+    assert gavotte("image", "path").stdout.decode().strip() == str(image.path)
+    assert gavotte("image", "path", image.id[:8]).stdout.decode().strip() == str(image.path)
+
+
+def test_an_image_that_is_not_there(tmp_path: Path) -> None:
+    assert_refused(gavotte("image", "path", "ffff0000"), 125, "ffff0000")
+    assert_refused(gavotte("image", "rm", "ffff0000"), 125, "ffff0000")
+    assert_refused(gavotte("image", "import", str(tmp_path / "none")), 125, str(tmp_path / "none"))
+    empty = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert_refused(gavotte("image", "path", env=empty), 125, "no current image")
+    assert_refused(gavotte("explain", env=empty), 125, "no guest image")
+    assert gavotte("image", "list", env=empty).stdout == b""
+
+
+# the program's own streams
+
+
+@pytest.mark.parametrize("words", ["image list", "explain --accel tcg", "--help"])
+def test_a_listing_into_a_full_device_or_a_broken_pipe_says_so_without_a_traceback(words: str, image: Image) -> None:
+    full = ["sh", "-c", f'exec "$@" {words} > /dev/full', "sh", *GAVOTTE]
+    ended = subprocess.run(full, capture_output=True, timeout=30, check=False)
+    assert ended.returncode == 125
+    assert ended.stderr.startswith(b"gavotte: can't write")
+    assert b"Traceback" not in ended.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        broken = subprocess.run(
+            [*GAVOTTE, *words.split()], stdout=writer, stderr=subprocess.PIPE, timeout=30, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (broken.returncode, broken.stderr) == (128 + 13, b"")
+
+
+def test_nothing_heavy_is_imported_for_a_usage_error() -> None:
+    code = "import sys; from gavotte.faces.cli import main\ntry: main(['dance'])\nfinally: print(*sorted(sys.modules))"
+    ended = subprocess.run([GAVOTTE[0], "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert not {"asyncio", "rich", "json", "subprocess"} & set(ended.stdout.split())

@@ -1,0 +1,255 @@
+"""`gavotte run` as its users meet it: streams, statuses, signals. Each test boots its own guest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gavotte.guest.image import Image
+from tests.support.command_line import GAVOTTE, Ended, gavotte, in_guest, read_until, started, wait_for_qemu
+from tests.support.orphans import no_orphans
+
+pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("image")]
+
+TCG = ("run", "--accel", "tcg")
+EVERY_BYTE = bytes(range(256))
+
+
+def in_guests(*runs: Sequence[str]) -> list[Ended]:
+    """Several `gavotte run` at once, two at a time: each is given its options and its command."""
+    with no_orphans(), ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda words: gavotte(*TCG, *words), runs))
+
+
+def assert_one_message(stderr: bytes) -> None:
+    """Gavotte's own words on stderr: what failed and why, and what to do next; no traceback."""
+    lines = stderr.decode().splitlines()
+    assert [line for line in lines if line.startswith("gavotte: ")] == lines[:1], lines
+    assert [line for line in lines if line.startswith("  next: ")] == lines[1:], lines
+
+
+# what goes in and what comes out
+
+
+def test_streams_are_separate_and_exact_and_the_status_is_the_commands() -> None:
+    code = (
+        "import sys; b = bytes(range(256)); sys.stdout.buffer.write(b); sys.stderr.buffer.write(b[::-1]); sys.exit(7)"
+    )
+    ended = in_guest("python3", "-c", code)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, EVERY_BYTE, EVERY_BYTE[::-1])
+
+
+def test_arguments_environment_directory_and_user_arrive_as_they_were_given() -> None:
+    words: list[str | bytes] = [
+        "a b",
+        "",
+        "'single' \"double\" `back` $HOME \\ *",
+        "--",
+        "--memory",
+        "-x",
+        "Grüße, 世界 \N{DANCER}",
+        "two\nlines\ttab\r",
+        b"not utf-8: \xff\xfe",
+        "x" * 100_000,
+        "",
+    ]
+    script = r"""printf '%s\0' "$@" "$SET" "$PASSED" "${UNKNOWN-unset}" "$PWD" "$(id -un)" "$HOME" """
+    options = ["--env", "SET=a=b c", "--env", "PASSED", "--env", "UNKNOWN", "--cwd", "/usr/lib", "--user", "nobody"]
+    environment = {"PASSED": os.fsdecode(b"h\xc3\xa9 \xff")}
+    ended = in_guest("sh", "-c", script, "sh", *words, options=options, env=environment)
+    arguments = [word if isinstance(word, bytes) else word.encode() for word in words]
+    found = [b"a=b c", b"h\xc3\xa9 \xff", b"unset", b"/usr/lib", b"nobody", b"/nonexistent"]
+    assert ended.stdout.split(b"\0") == [*arguments, *found, b""]
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_pipe_on_stdin_is_read_to_its_end() -> None:
+    data = os.urandom(8_000_000)
+    ended = in_guest("sha256sum", input=data)
+    assert ended.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_file_of_fifty_megabytes_on_stdin_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "bulk"
+    path.write_bytes(os.urandom(50_000_000))
+    with path.open("rb") as file:
+        ended = in_guest("sha256sum", stdin=file)
+    assert ended.stdout.split()[0].decode() == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_output_waits_for_its_reader_and_memory_stays_flat() -> None:
+    megabyte, total = 1 << 20, 20 << 20
+    script = f"head -c {total} /dev/zero; cat"
+    with started(*TCG, "--", "sh", "-c", script) as process:
+        assert process.stdout is not None and process.stdin is not None
+        first = process.stdout.read(megabyte)
+        memory = peak_memory(process.pid)
+        rest = process.stdout.read(total - megabyte)
+        grown = peak_memory(process.pid) - memory
+        out, err = process.communicate(b"end", timeout=30)
+    assert first.count(0) + rest.count(0) == total
+    assert (process.returncode, out, err) == (0, b"end", b"")
+    assert grown < 30 << 20
+
+
+def peak_memory(pid: int) -> int:
+    """VmHWM of a process, in bytes (proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+
+# how it ends
+
+
+def test_the_exit_status_tells_how_the_command_ended() -> None:
+    runs = {
+        ("--", "sh", "-c", "kill -SEGV $$"): 128 + signal.SIGSEGV,
+        ("--", "no-such-program"): 127,
+        ("--", "/etc/passwd"): 126,
+        ("--user", "no-such-user", "--", "true"): 125,
+        ("--cwd", "/no/such/place", "--", "true"): 125,
+    }
+    ended = in_guests(*runs)
+    assert [one.returncode for one in ended] == list(runs.values()), [one.stderr for one in ended]
+    assert [one.stdout for one in ended] == [b""] * len(runs)
+    assert ended[0].stderr == b""
+    for one in ended[1:]:
+        assert_one_message(one.stderr)
+    assert [b"\n  next: " in one.stderr for one in ended[3:]] == [True, True]
+    for one, culprit in zip(
+        ended[1:], (b"no-such-program", b"/etc/passwd", b"no-such-user", b"/no/such/place"), strict=True
+    ):
+        assert culprit in one.stderr
+
+
+def test_a_timeout_is_status_124_and_keeps_what_was_written() -> None:
+    ended = in_guest("sh", "-c", "setsid sleep 1000 & echo begun; sleep 1000", options=["--timeout", "3"])
+    assert (ended.returncode, ended.stdout) == (124, b"begun\n")
+    assert b"after 3 s" in ended.stderr
+    assert b"  next: " in ended.stderr
+    assert_one_message(ended.stderr)
+
+
+def test_a_reader_that_goes_away_ends_the_command_with_sigpipe() -> None:
+    with started(*TCG, "--", "bash", "-c", "yes; echo $? >&2") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"y\n"
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b"%d\n" % (128 + signal.SIGPIPE)
+
+
+# signals
+
+
+def test_signals_reach_the_command() -> None:
+    traps = 'trap "echo HUP" HUP; trap "echo TERM" TERM; trap "echo INT; exit 3" INT'
+    with started(*TCG, "--", "sh", "-c", f"{traps}; echo ready; while :; do sleep 1; done") as process:
+        read_until(process.stdout, b"ready\n")
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+            read_until(process.stdout, b"%s\n" % number.name[3:].encode(), 20)
+        assert process.wait(30) == 3
+
+
+def test_a_second_interrupt_ends_the_machine() -> None:
+    script = 'trap "echo not yet" INT; echo ready; while :; do sleep 1; done'
+    with started(*TCG, "--", "sh", "-c", script) as process:
+        read_until(process.stdout, b"ready\n")
+        process.send_signal(signal.SIGINT)
+        read_until(process.stdout, b"not yet\n", 20)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (128 + signal.SIGINT, b"")
+        assert b"not yet" not in out
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    with started(*TCG, "--", "sh", "-c", 'trap "exit 9" HUP; echo ready; read line', before=["nohup"]) as process:
+        wait_for_qemu(process)
+        process.send_signal(signal.SIGHUP)
+        read_until(process.stdout, b"ready\n")
+        process.send_signal(signal.SIGHUP)
+        process.communicate(b"on\n", timeout=30)
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_during_the_boot_ends_it_and_leaves_nothing(number: signal.Signals) -> None:
+    with started(*TCG, "--", "echo", "too late") as process:
+        wait_for_qemu(process)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out, err) == (128 + number, b"", b"")
+
+
+# odd streams
+
+
+def in_shell(redirections: str, *words: str) -> Ended:
+    """`gavotte run` started by a shell, with the redirections that a shell can do; stdout and stderr are pipes."""
+    line = ["sh", "-c", f'exec "$@" {redirections}', "sh", *GAVOTTE, *TCG, *words]
+    with no_orphans():
+        return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False)
+
+
+def test_a_closed_stdin_is_an_empty_one_and_verbose_tells_phases() -> None:
+    ended = in_shell("<&-", "--verbose", "--", "sh", "-c", "cat; echo $?")
+    assert (ended.returncode, ended.stdout) == (0, b"0\n")
+    for phase in (b"image: ", b"accelerator: ", b"boot: ", b"setup: "):
+        assert b"gavotte: " + phase in ended.stderr
+    assert b"writable root" in ended.stderr
+
+
+@pytest.mark.parametrize("redirection", [">&-", "> /dev/full"])
+def test_output_that_cannot_be_written_is_status_125_with_one_message(redirection: str) -> None:
+    ended = in_shell(redirection, "--", "sh", "-c", "echo lost; sleep 1; echo lost")
+    assert ended.returncode == 125
+    assert b"can't write to stdout" in ended.stderr
+    assert_one_message(ended.stderr)
+
+
+def test_closed_streams_are_taken_for_no_others() -> None:
+    """With 1 and 2 closed at the start, the next two files opened would get these numbers, and the output."""
+    ended = in_shell(">&- 2>&-", "--", "sh", "-c", "echo out; echo err >&2; sleep 1")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (125, b"", b"")
+
+
+# what it runs on
+
+
+def test_what_it_runs_on_is_said_when_it_is_not_kvm() -> None:
+    ended = gavotte("run", "--verbose", "--", "true")
+    assert ended.returncode == 0
+    accel = re.search(rb"gavotte: on (\w+): ", ended.stderr)
+    assert accel
+    assert (b"gavotte: note: running on TCG (emulation): " in ended.stderr) is (accel[1] == b"tcg")
+
+
+# bad machines
+
+
+def test_a_guest_that_never_answers_is_status_125_with_the_end_of_its_console(image: Image) -> None:
+    append = ["--append", "rdinit=/no/such/init init=/no/such/init panic=0 loglevel=7", "--boot-timeout", "8"]
+    ended = in_guest("true", options=append)
+    assert ended.returncode == 125
+    assert b"no answer within 8 s" in ended.stderr
+    assert b"Kernel panic" in ended.stderr
+    assert b"  next: " in ended.stderr
+
+
+def test_a_machine_type_that_qemu_does_not_have_is_refused_with_qemus_words() -> None:
+    ended = in_guest("true", options=["--machine", "pc-q35-0.0"])
+    assert ended.returncode == 125
+    assert b"pc-q35-0.0" in ended.stderr
+    assert b"  next: " in ended.stderr

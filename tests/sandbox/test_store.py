@@ -1,0 +1,216 @@
+"""Run directories: whose they are, and what the next command sweeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gavotte.errors import HostError
+from gavotte.sandbox.store import RunDirectory, run_root, sweep
+from tests.support.programs import python, wait_for_end
+
+NOBODY = 65534
+HOLD = (
+    "import sys; from gavotte.sandbox.store import RunDirectory\nRunDirectory(sys.argv[1]); print(flush=True); input()"
+)
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run root of this test's own."""
+    monkeypatch.setenv("GAVOTTE_RUN_DIR", str(tmp_path / "run"))
+    return tmp_path / "run"
+
+
+@contextmanager
+def holder(name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that has made the run directory `name`."""
+    line = [sys.executable, "-c", HOLD, name]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        yield process
+        process.kill()
+
+
+@contextmanager
+def named(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has `words` on its command line, and does nothing."""
+    with subprocess.Popen([*python("input()"), *words], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def leave(root: Path, name: str, record: str) -> Path:
+    """A run directory as somebody left it."""
+    path = root / name
+    path.mkdir(parents=True)
+    (path / "owner.json").write_text(record)
+    return path
+
+
+# the root
+
+
+def test_the_root_is_for_its_user_alone(root: Path) -> None:
+    assert run_root() == root
+    assert root.stat().st_mode & 0o7777 == 0o700
+
+
+def test_the_root_is_in_the_runtime_directory_else_in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GAVOTTE_RUN_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert run_root() == tmp_path / "gavotte"
+
+
+def test_a_root_of_somebody_else_is_refused(root: Path) -> None:
+    if os.getuid():
+        pytest.skip("only root can give a directory away")
+    root.mkdir()
+    os.chown(root, NOBODY, NOBODY)
+    with pytest.raises(HostError, match="belongs to another user") as caught:
+        run_root()
+    assert "GAVOTTE_RUN_DIR" in caught.value.hint
+
+
+def test_a_root_that_others_may_write_is_refused(root: Path) -> None:
+    root.mkdir()
+    root.chmod(0o1777)
+    with pytest.raises(HostError, match="others can write to it"):
+        run_root()
+
+
+def test_a_symbolic_link_as_root_is_refused(root: Path, tmp_path: Path) -> None:
+    root.symlink_to(tmp_path)
+    with pytest.raises(HostError, match=str(root)):
+        run_root()
+
+
+def test_a_root_that_cannot_be_made_says_why(root: Path) -> None:
+    root.write_text("a file")
+    with pytest.raises(HostError, match=str(root)) as caught:
+        run_root()
+    assert caught.value.hint
+
+
+# a directory
+
+
+def test_a_run_directory_lives_as_long_as_its_block(root: Path) -> None:
+    with RunDirectory("a") as directory:
+        assert directory.path == root / "a"
+        assert directory.path.stat().st_mode & 0o7777 == 0o700
+        assert [path.name for path in directory.path.iterdir()] == ["owner.json"]
+    assert list(root.iterdir()) == []
+
+
+def test_a_forked_child_does_not_remove_it() -> None:
+    with RunDirectory("a") as directory:
+        pid = os.fork()
+        if pid == 0:
+            directory.close()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert directory.path.is_dir()
+
+
+# the sweep
+
+
+def test_a_living_owners_directory_stays() -> None:
+    with RunDirectory("mine") as mine, holder("theirs"):
+        assert sweep() == []
+        assert mine.path.is_dir()
+        assert (run_root() / "theirs").is_dir()
+
+
+def test_a_dead_owners_directory_goes(root: Path) -> None:
+    with holder("theirs") as process:
+        process.kill()
+        process.wait(10)
+        assert sweep() == ["theirs"]
+    assert list(root.iterdir()) == []
+
+
+def test_an_owner_whose_pid_was_used_again_is_dead(root: Path) -> None:
+    leave(root, "old", json.dumps({"pid": os.getpid(), "started": 1}))
+    assert sweep() == ["old"]
+
+
+@pytest.mark.parametrize("record", ["", "{}", "[]", "null", '{"pid": "x", "started": 1}', '{"pid": -1, "started": -1}'])
+def test_a_record_that_is_none_belongs_to_nobody(root: Path, record: str) -> None:
+    leave(root, "broken", record)
+    assert sweep() == ["broken"]
+
+
+def test_a_directory_without_a_record_is_young_or_nobodys(root: Path) -> None:
+    for name in ("young", "old"):
+        (root / name).mkdir(parents=True)
+    os.utime(root / "old", (1000, 1000))
+    assert sweep() == ["old"]
+    assert (root / "young").is_dir()
+
+
+def test_a_process_of_a_dead_owner_is_killed_and_no_other(root: Path) -> None:
+    gone = json.dumps({"pid": 2**22 + 1, "started": 1})
+    leave(root, "gavotte-1", gone)
+    leave(root, "gavotte-2", gone)
+    with (
+        named("-name", "gavotte-1,debug-threads=on") as first,
+        named("-name", "debug-threads=on,guest=gavotte-2") as second,
+        named("-name", "gavotte-12") as longer,
+        named("-append", "gavotte-1") as other,
+    ):
+        pidfds = [os.pidfd_open(process.pid) for process in (first, second)]
+        try:
+            assert sweep() == ["gavotte-1", "gavotte-2"]
+            for process, pidfd in zip((first, second), pidfds, strict=True):
+                wait_for_end(process.pid, pidfd)
+        finally:
+            for pidfd in pidfds:
+                os.close(pidfd)
+        assert [first.wait(10), second.wait(10)] == [-signal.SIGKILL] * 2
+        assert [longer.poll(), other.poll()] == [None, None]
+
+
+def test_a_directory_that_is_none_of_ours_is_left_alone(root: Path) -> None:
+    """GAVOTTE_RUN_DIR=$HOME is a mistake that may not cost a home."""
+    (root / "thesis").mkdir(parents=True)
+    (root / "thesis" / "chapter-1").write_text("...")
+    os.utime(root / "thesis", (1000, 1000))
+    assert sweep() == []
+    assert (root / "thesis" / "chapter-1").exists()
+
+
+def test_files_and_links_in_the_root_are_left_alone(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    os.utime(tmp_path / "precious", (1000, 1000))
+    run_root()
+    (root / "link").symlink_to(tmp_path / "precious")
+    (root / "file").write_text("")
+    sweep()
+    assert (tmp_path / "precious").is_dir()
+    assert (root / "file").exists()
+
+
+def test_two_sweeps_at_once_do_each_thing_once(root: Path) -> None:
+    names = [f"gavotte-{number:02}" for number in range(30)]
+    for name in names:
+        leave(root, name, "{}")
+    swept: list[str] = []
+    threads = [threading.Thread(target=lambda: swept.extend(sweep())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(swept) == names
+    assert list(root.iterdir()) == []

@@ -143,7 +143,8 @@ def test_two_sandboxes_side_by_side_share_nothing(box: Box) -> None:
 @contextmanager
 def program(code: str) -> Iterator[subprocess.Popen[str]]:
     """A Python program that uses gavotte, as a process. What it leaves running is a failure."""
-    line = [sys.executable, "-c", code]
+    # Python 3.12 and later warn of any fork() in a process with threads, which ours is
+    line = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", code]
     with (
         no_orphans(),
         subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,

@@ -291,7 +291,10 @@ def _add_sandbox_options(parser: argparse.ArgumentParser) -> None:
         "--accel", default="auto", metavar="auto|kvm|tcg", help="auto takes KVM where a guest was seen to run on it"
     )
     group.add_argument(
-        "--machine", default="q35", metavar="TYPE", help="q35 (default), pc, microvm or a versioned pc type"
+        "--machine",
+        default="q35",
+        metavar="TYPE",
+        help="q35 (default), pc, a versioned pc type, or microvm (boots reliably with KVM only)",
     )
     group.add_argument("--kernel", metavar="FILE", help="a vmlinux or bzImage instead of the image's")
     group.add_argument("--initrd", metavar="FILE", help="an initramfs with Gavotte's agent instead of the image's")

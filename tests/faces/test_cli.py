@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 import gavotte as package
 from gavotte.guest.image import Image
-from tests.support.command_line import GAVOTTE, Ended, gavotte
+from tests.support.command_line import GAVOTTE, Ended, gavotte, read_until, started
 from tests.support.programs import start_options
 
 ALL_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -65,6 +67,20 @@ def assert_refused(ended: Ended, status: int, *words: str) -> None:
 )
 def test_a_usage_error_is_status_2_and_names_the_culprit(words: list[str], culprit: str) -> None:
     assert_refused(gavotte(*words), 2, culprit)
+
+
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        ("run --nope -- true", "gavotte run --help"),
+        ("image build --nope", "gavotte image build --help"),
+        ("run", "gavotte run [options] -- CMD [ARG…]"),
+    ],
+)
+def test_a_usage_error_points_to_the_help_of_its_own_command(words: str, way_out: str) -> None:
+    ended = gavotte(*words.split())
+    assert_refused(ended, 2, "gavotte: there is no command to run" if words == "run" else "--nope")
+    assert ended.stderr.decode().endswith(f"  next: {way_out}\n")
 
 
 def test_what_follows_the_command_is_the_commands() -> None:
@@ -132,6 +148,30 @@ def test_a_run_directory_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     link.symlink_to(tmp_path)
     ended = gavotte("run", "--accel", "tcg", "--", "true", env={"GAVOTTE_RUN_DIR": str(link)})
     assert_refused(ended, 125, str(link))
+
+
+# the first image
+
+
+def test_bad_options_are_told_before_the_first_image_is_built(tmp_path: Path) -> None:
+    empty = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert_refused(gavotte("run", "--memory", "64M", "--", "true", env=empty), 125, "too little")
+    assert_refused(gavotte("run", "--qemu", "/no/such/qemu", "--", "true", env=empty), 125, "/no/such/qemu")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_signal_ends_the_first_build_and_what_it_runs(number: signal.Signals, tmp_path: Path) -> None:
+    """The build waits for another one, in a program that would do so for an hour."""
+    (tmp_path / "gavotte").mkdir()
+    with (tmp_path / "gavotte" / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with started("run", "--", "true", env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}) as process:
+            read_until(process.stderr, b"waiting for another build\n", 20)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=15)
+            assert (process.returncode, out, err) == (128 + number, b"", b"")
+    assert not list((tmp_path / "gavotte" / "images").iterdir())
 
 
 # explain

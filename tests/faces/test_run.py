@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -152,25 +153,26 @@ def test_a_reader_that_goes_away_ends_the_command_with_sigpipe() -> None:
 # signals
 
 
-def test_signals_reach_the_command() -> None:
-    traps = 'trap "echo HUP" HUP; trap "echo TERM" TERM; trap "echo INT; exit 3" INT'
-    with started(*TCG, "--", "sh", "-c", f"{traps}; echo ready; while :; do sleep 1; done") as process:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_signal_reaches_the_command_which_may_end_as_it_likes(number: signal.Signals) -> None:
+    script = f'trap "echo got it; exit 3" {number.name[3:]}; echo ready; while :; do sleep 1; done'
+    with started(*TCG, "--", "sh", "-c", script) as process:
         read_until(process.stdout, b"ready\n")
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            process.send_signal(number)
-            read_until(process.stdout, b"%s\n" % number.name[3:].encode(), 20)
+        process.send_signal(number)
+        read_until(process.stdout, b"got it\n", 20)
         assert process.wait(30) == 3
 
 
-def test_a_second_interrupt_ends_the_machine() -> None:
-    script = 'trap "echo not yet" INT; echo ready; while :; do sleep 1; done'
+@pytest.mark.parametrize(("first", "second"), [("INT", "INT"), ("TERM", "QUIT")])
+def test_a_second_signal_ends_the_machine_of_a_command_that_goes_on(first: str, second: str) -> None:
+    script = f'trap "echo not yet" {first} {second}; echo ready; while :; do sleep 1; done'
     with started(*TCG, "--", "sh", "-c", script) as process:
         read_until(process.stdout, b"ready\n")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[f"SIG{first}"])
         read_until(process.stdout, b"not yet\n", 20)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[f"SIG{second}"])
         out, err = process.communicate(timeout=20)
-        assert (process.returncode, err) == (128 + signal.SIGINT, b"")
+        assert (process.returncode, err) == (128 + signal.Signals[f"SIG{second}"], b"")
         assert b"not yet" not in out
 
 
@@ -184,7 +186,9 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
         assert process.returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name
+)
 def test_a_signal_during_the_boot_ends_it_and_leaves_nothing(number: signal.Signals) -> None:
     with started(*TCG, "--", "echo", "too late") as process:
         wait_for_qemu(process)
@@ -209,6 +213,14 @@ def test_a_closed_stdin_is_an_empty_one_and_verbose_tells_phases() -> None:
     for phase in (b"image: ", b"accelerator: ", b"boot: ", b"setup: "):
         assert b"gavotte: " + phase in ended.stderr
     assert b"writable root" in ended.stderr
+
+
+def test_a_stdin_that_cannot_be_read_ends_the_command_and_is_status_125() -> None:
+    with socket.socket() as unconnected:
+        ended = in_guest("sleep", "1000", stdin=unconnected)
+    assert (ended.returncode, ended.stdout) == (125, b"")
+    assert b"can't read stdin: Transport endpoint is not connected" in ended.stderr
+    assert_one_message(ended.stderr)
 
 
 @pytest.mark.parametrize("redirection", [">&-", "> /dev/full"])

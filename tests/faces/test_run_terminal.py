@@ -85,12 +85,13 @@ def test_a_command_gets_a_terminal_of_the_same_size_with_its_keys_and_the_mode_i
         assert terminal.is_as_at_first
 
 
-def test_the_mode_is_restored_after_sigterm() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
+def test_the_mode_is_restored_after_a_signal(number: signal.Signals) -> None:
     with on_terminal(*TTY, "sh", "-c", "echo ready; exec sleep 1000") as (terminal, process):
         terminal.read_until(b"ready\r\n")
         assert terminal.is_raw
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
         assert terminal.is_as_at_first
 
 

@@ -131,6 +131,32 @@ def test_another_qemu_or_kernel_is_another_question(files: Artifacts, probed: Pr
 
 
 @needs_kvm_device
+def test_a_users_own_machine_or_initrd_condemns_kvm_for_itself_alone(
+    files: Artifacts, probed: Probe, tmp_path: Path
+) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"no initrd")
+    probed(False, "it hangs")
+    for spec in (make_spec(initrd=initrd), make_spec(machine="microvm")):
+        assert asyncio.run(choose_accel(find_qemu(), spec, files)).accel == "tcg"
+        assert expected_accel(find_qemu(), spec, files) == "tcg"
+    calls = probed(True, "it works")
+    assert choose(files) == Choice("kvm", "it works")
+    initrd.write_bytes(b"a better one")
+    assert asyncio.run(choose_accel(find_qemu(), make_spec(initrd=initrd), files)).accel == "kvm"
+    assert calls == ["kvm", "kvm"]
+
+
+@needs_kvm_device
+def test_a_new_agent_is_not_another_question(files: Artifacts, probed: Probe, tmp_path: Path) -> None:
+    calls = probed(True, "it works")
+    choose(files)
+    (tmp_path / "initramfs").write_bytes(b"with a new agent")
+    choose(replace(files, initrd=tmp_path / "initramfs"))
+    assert calls == ["kvm"]
+
+
+@needs_kvm_device
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}"])
 def test_a_damaged_memory_is_no_memory(content: str, files: Artifacts, probed: Probe) -> None:
     verdicts_path().parent.mkdir(parents=True)

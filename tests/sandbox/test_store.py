@@ -123,6 +123,13 @@ def test_a_forked_child_does_not_remove_it() -> None:
         assert directory.path.is_dir()
 
 
+def test_a_name_that_is_taken_costs_its_owner_nothing() -> None:
+    with RunDirectory("a") as directory:
+        with pytest.raises(HostError, match="File exists"):
+            RunDirectory("a")
+        assert (directory.path / "owner.json").is_file()
+
+
 # the sweep
 
 
@@ -131,6 +138,31 @@ def test_a_living_owners_directory_stays() -> None:
         assert sweep() == []
         assert mine.path.is_dir()
         assert (run_root() / "theirs").is_dir()
+
+
+@pytest.mark.parametrize("record", [None, "", "{}"])
+def test_a_living_owner_without_a_record_is_known_by_its_lock(record: str | None) -> None:
+    """systemd-tmpfiles and its like clean /tmp of files that were not used for days."""
+    with RunDirectory("mine") as mine, holder("theirs") as process:
+        theirs = mine.path.with_name("theirs")
+        for path in (mine.path, theirs):
+            (path / "owner.json").unlink()
+            if record is not None:
+                (path / "owner.json").write_text(record)
+            os.utime(path, (1000, 1000))
+        assert sweep() == []
+        process.kill()
+        process.wait(10)
+        assert sweep() == ["theirs"]
+        assert mine.path.is_dir()
+
+
+def test_a_child_that_outlives_a_dead_owner_does_not_keep_its_directory(root: Path) -> None:
+    with RunDirectory("a") as directory:
+        record = json.dumps({"pid": os.getpid(), "started": 1})  # as if we, who have the lock, were such a child
+        (directory.path / "owner.json").write_text(record)
+        assert sweep() == ["a"]
+    assert list(root.iterdir()) == []
 
 
 def test_a_dead_owners_directory_goes(root: Path) -> None:

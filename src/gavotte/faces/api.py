@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import os
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from gavotte.errors import CommandTimeout
-from gavotte.faces.loop import call
+from gavotte.faces.loop import begin, call
 from gavotte.guest.command import AsyncProcess, Exit, InputStream, OutputStream
 from gavotte.sandbox.lifecycle import MAX_OUTPUT, AsyncSandbox, Result, State
 
@@ -222,6 +222,12 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        box: AsyncSandbox | None = getattr(self, "_async", None)  # none when the options were refused
+        if box is not None and box.state is State.RUNNING and box.is_ours():
+            warnings.warn(f"{self!r} was dropped without close()", ResourceWarning, stacklevel=2, source=self)
+            begin(box.close())
+
 
 _live: weakref.WeakSet[Sandbox] = weakref.WeakSet()
 
@@ -229,7 +235,7 @@ _live: weakref.WeakSet[Sandbox] = weakref.WeakSet()
 def _close_all() -> None:
     """At the program's end: sandboxes that nobody closed. In a forked child they are the parent's."""
     for sandbox in list(_live):
-        if sandbox._async._maker == os.getpid():
+        if sandbox._async.is_ours():
             sandbox.close()
 
 

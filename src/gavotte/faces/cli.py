@@ -23,7 +23,7 @@ _OPTIONS = ("memory", "cpus", "accel", "machine", "kernel", "initrd", "append", 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; gives the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
     _reserve_standard_streams()
@@ -88,7 +88,9 @@ def _dispatch(words: list[str]) -> int:
     if words[:1] in (["run"], ["explain"]) and "--" in words:  # what follows is the command's, whatever it looks like
         cut = words.index("--")
         words, command = words[:cut], words[cut + 1 :]
-    options = _parser().parse_args(words)
+    options, unknown = _parser().parse_known_args(words)
+    if unknown:  # parse_args would point to the help of `gavotte`, which doesn't list the command's options
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if command is not None:
         options.argv = [*options.argv, *command]
     handler: Callable[[argparse.Namespace], int] = options.handler
@@ -96,11 +98,14 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _complain(error: GavotteError, words: Sequence[str]) -> None:
-    message = error.message
+    message, hint = error.message, error.hint
+    if isinstance(error, UsageError) and error.path == "argv":
+        message, hint = error.problem, hint or f"gavotte {words[0]} [options] -- CMD [ARG…]"
     if isinstance(error, UsageError) and error.path in (*_OPTIONS, "timeout", "env", "cwd", "user"):
         message = f"--{error.path.replace('_', '-')}: {error.problem}"
     print(f"gavotte: {message}", file=sys.stderr)
-    hint = error.hint or (f"gavotte {words[0]} --help" if isinstance(error, UsageError) else "")
+    if isinstance(error, UsageError):
+        hint = hint or f"gavotte {words[0]} --help"
     if hint:
         print(f"  next: {hint}", file=sys.stderr)
 
@@ -268,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_command(commands: Any, name: str, handler: Callable[[argparse.Namespace], int], help: str) -> Any:
     parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
-    parser.set_defaults(handler=handler)
+    parser.set_defaults(handler=handler, parser=parser)
     return parser
 
 

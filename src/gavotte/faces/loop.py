@@ -9,7 +9,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["call"]
+__all__ = ["begin", "call"]
 
 T = TypeVar("T")
 _CLEAN_UP = 15.0
@@ -66,6 +66,12 @@ def call(coroutine: Coroutine[Any, Any, T]) -> T:
             loop.call_soon_threadsafe(_cancel, tasks)
             concurrent.futures.wait([outcome], timeout=_CLEAN_UP)
         raise
+
+
+def begin(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Start a coroutine on the private loop and don't wait for it."""
+    loop = _current().loop
+    loop.call_soon_threadsafe(loop.create_task, coroutine)
 
 
 def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gavotte.errors import CommandTimeout, HostError
+from gavotte.errors import CommandTimeout, GuestError, HostError
 from gavotte.faces.terminal import StdinReader, StdoutWriter, is_broken_pipe, is_terminal, raw_mode, window_size
 from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.sandbox.lifecycle import AsyncSandbox
 
 __all__ = ["RunRequest", "run"]
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,25 @@ class Interrupted(Exception):
 
 def run(request: RunRequest, options: Mapping[str, Any]) -> int:
     """Do it; gives the exit status."""
+    _ensure_image(options)
     try:
         return asyncio.run(_run(request, options))
     except Interrupted as interrupted:
         return interrupted.exit_code
+
+
+def _ensure_image(options: Mapping[str, Any]) -> None:
+    """Build the first image here, in the main thread, where a signal ends it; in a thread of the loop it would not."""
+    from gavotte.guest.image import build_image, find_image
+
+    if find_image() is None:
+        from gavotte.faces.progress import Progress
+        from gavotte.qemu.binary import find_qemu
+        from gavotte.sandbox.spec import make_spec
+
+        find_qemu(path=make_spec(**options).qemu)  # what can't work is told before a minute's work
+        with Progress() as progress:
+            build_image(progress=progress)
 
 
 def say(text: str) -> None:
@@ -115,18 +130,17 @@ class _nothing:
 
 
 async def _stream(process: AsyncProcess, stdin: bool) -> int:
-    feeding = asyncio.ensure_future(_feed(process)) if stdin else None
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_drain(process.stdout, 1, "stdout"))
-            group.create_task(_drain(process.stderr, 2, "stderr"))
-        await process.wait()
+            feeding = group.create_task(_feed(process)) if stdin else None
+            out = group.create_task(_drain(process.stdout, 1, "stdout"))
+            err = group.create_task(_drain(process.stderr, 2, "stderr"))
+            await asyncio.wait((out, err))
+            await process.wait()
+            if feeding is not None:
+                feeding.cancel()
     except ExceptionGroup as group_error:
         raise group_error.exceptions[0] from None
-    finally:
-        if feeding is not None:
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
     exit = process.exit
     if exit is None:
         raise HostError("the command's end was not seen")
@@ -144,9 +158,9 @@ async def _feed(process: AsyncProcess) -> None:
     try:
         while data := await reader.read():
             await process.stdin.write(data)
-    except BrokenPipeError:
-        return  # the command reads no more
-    await process.stdin.close()
+        await process.stdin.close()
+    except (BrokenPipeError, GuestError):
+        pass  # the command reads no more, or the guest has gone: the command's end tells why
 
 
 async def _drain(stream: OutputStream, fd: int, name: str) -> None:
@@ -161,16 +175,16 @@ async def _drain(stream: OutputStream, fd: int, name: str) -> None:
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP: before the command runs they end the run, then they are the command's.
+    """SIGINT, SIGTERM, SIGHUP, SIGQUIT: before the command runs they end the run, then the first is the command's.
 
-    A second SIGINT ends the machine.
+    A second one, of whichever kind, ends the machine: the command may not heed the first.
     """
 
     def __init__(self) -> None:
         self._process: AsyncProcess | None = None
         self._guarded: asyncio.Future[Any] | None = None
         self._ending = 0
-        self._interrupts = 0
+        self._forwarded = False
         self._sent: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Signals:
@@ -207,12 +221,12 @@ class Signals:
                 self._guarded.cancel()
 
     def _on_signal(self, number: int) -> None:
-        self._interrupts += number == signal.SIGINT
-        if self._process is None or self._interrupts > 1:
+        if self._process is None or self._forwarded:
             self._ending = number
             if self._guarded is not None:
                 self._guarded.cancel()
         else:
+            self._forwarded = True
             self._do(self._process.send_signal(number))
 
     def _do(self, work: Any) -> None:

@@ -6,11 +6,15 @@ import asyncio
 import errno
 import os
 import queue
+import select
 import termios
 import threading
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from gavotte.errors import HostError
 
 __all__ = ["StdinReader", "StdoutWriter", "is_terminal", "raw_mode", "window_size"]
 
@@ -47,7 +51,8 @@ def raw_mode(fd: int) -> Iterator[None]:
         tty.setraw(fd)
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+        with suppress(termios.error):  # a terminal that was closed has no mode to restore
+            termios.tcsetattr(fd, termios.TCSAFLUSH, before)
 
 
 class StdinReader:
@@ -64,24 +69,38 @@ class StdinReader:
         threading.Thread(target=self._run, name="stdin", daemon=True).start()
 
     async def read(self) -> bytes:
-        """The next bytes as they come; b"" at the end."""
+        """The next bytes as they come; b"" at the end, and for an fd that is closed. Raises HostError."""
         self._chunk = self._loop.create_future()
         self._wanted.release()
-        return await self._chunk
+        try:
+            return await self._chunk
+        except OSError as error:
+            hint = "give it a file, a pipe or </dev/null"
+            raise HostError(f"can't read stdin: {error.strerror}", hint=hint) from error
 
     def _run(self) -> None:
-        data = b"?"
-        while data:
+        data: bytes | OSError = b"?"
+        while data and not isinstance(data, OSError):
             self._wanted.acquire()
-            try:
-                data = os.read(self._fd, _CHUNK)
-            except OSError:
-                data = b""  # a closed stdin is an empty one
-            if not _on_loop(self._loop, lambda data=data: self._deliver(data)):  # type: ignore[misc]  # mypy#17777
+            data = self._read()
+            if not _on_loop(self._loop, partial(self._deliver, data)):
                 return
 
-    def _deliver(self, data: bytes) -> None:
-        if self._chunk is not None and not self._chunk.done():
+    def _read(self) -> bytes | OSError:
+        while True:
+            try:
+                return os.read(self._fd, _CHUNK)
+            except BlockingIOError:  # somebody else made this description non-blocking
+                _wait_for(self._fd, select.POLLIN)
+            except OSError as error:
+                return b"" if error.errno == errno.EBADF else error  # a closed stdin is an empty one
+
+    def _deliver(self, data: bytes | OSError) -> None:
+        if self._chunk is None or self._chunk.done():
+            return
+        if isinstance(data, OSError):
+            self._chunk.set_exception(data)
+        else:
             self._chunk.set_result(data)
 
 
@@ -113,7 +132,7 @@ class StdoutWriter:
             try:
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:  # somebody else made this description non-blocking
-                _wait_writable(self._fd)
+                _wait_for(self._fd, select.POLLOUT)
             except OSError as error:
                 return error
         return None
@@ -135,11 +154,9 @@ def _on_loop(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> boo
         return False
 
 
-def _wait_writable(fd: int) -> None:
-    import select
-
+def _wait_for(fd: int, event: int) -> None:
     poll = select.poll()
-    poll.register(fd, select.POLLOUT)
+    poll.register(fd, event)
     poll.poll()
 
 

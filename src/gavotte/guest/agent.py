@@ -53,8 +53,7 @@ RESERVE = 32 << 20  # bytes kept from commands: with less, the guest reads its p
 REST = 0.002  # seconds that a busy pipe is left to fill: without it each page that a command writes is a frame
 
 HELLO = 1  # agent -> host, once: {"protocol": 1, "kernel": …}
-REQUEST = 2  # host -> agent: {"op": …}; answered on the same channel by REPLY or ERROR
-REPLY = 3
+REQUEST, REPLY = 2, 3  # host -> agent: {"op": …}; answered on the same channel by REPLY or ERROR
 ERROR = 4  # {"code": …, "message": …}; on channel 0: about no request in particular
 DATA = 5
 EOF = 6  # the sender has no more for this stream
@@ -118,13 +117,11 @@ class Decoder:
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 8192, 16384, 1 << 18
 HIDDEN = MS_NOSUID | MS_NODEV | MS_NOEXEC  # of file systems that only tell about the kernel
 MS_RDONLY, MNT_DETACH = 1, 2
-CLONE_NEWCGROUP = 0x02000000
-CLONE_STAGE = 0x20000000 | 0x00020000 | 0x08000000 | 0x04000000  # pid, mount, ipc and uts namespaces
+CLONE_NEWCGROUP, CLONE_STAGE = 0x02000000, 0x2C020000  # STAGE: pid, mount, ipc and uts namespaces
 SYS_FINIT_MODULE, SYS_PIVOT_ROOT = 313, 155  # of x86_64 (asm/unistd_64.h)
 RB_POWER_OFF, F_SETPIPE_SZ = 0x4321FEDC, 1031
-TIOCGPTN, TIOCSPTLCK = 0x80045430, 0x40045431
-SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
-NETLINK_KOBJECT_UEVENT = 15
+TIOCGPTN, TIOCSPTLCK, TIOCSWINSZ, TIOCSCTTY = 0x80045430, 0x40045431, 0x5414, 0x540E
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP, NETLINK_KOBJECT_UEVENT = 0x8913, 0x8914, 1, 15
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -314,7 +311,10 @@ class Refusal(Exception):
         self.code = code
 
 
-def problem(error: Exception) -> dict[str, str]:
+NONSENSE = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, struct.error, RecursionError)
+
+
+def problem(error: BaseException) -> dict[str, str]:
     """What an ERROR frame says of it."""
     code = error.code if isinstance(error, Refusal) else "os" if isinstance(error, OSError) else "invalid"
     return {"code": code, "message": str(error)[:300]}
@@ -345,13 +345,13 @@ def find_user(wanted: str) -> User:
     uid = next((int(row[2]) for row in passwd if len(row) > 2 and row[0] == name), None)
     gid = next((int(row[2]) for row in groups if len(row) > 2 and row[0] == group), None)
     for number, word, what in ((uid, name, "user"), (gid, group or "0", "group")):
-        if number is None and not word.isdigit():
+        if number is None and not (word.isascii() and word.isdecimal()):
             raise Refusal("no-user", f"the guest has no {what} {word!r}")
     uid = int(name) if uid is None else uid
     row = next((row for row in passwd if len(row) > 6 and row[2] == str(uid)), None)
     row = row or [name, "x", str(uid), "0", "", "/", "/bin/sh"]
     gid = gid if gid is not None else int(group or row[3] or 0)
-    extra = [int(g[2]) for g in groups if len(g) > 3 and g[2].isdigit() and row[0] in g[3].strip().split(",")]
+    extra = [int(g[2]) for g in groups if len(g) > 3 and g[2].isdecimal() and row[0] in g[3].strip().split(",")]
     return User(row[0], uid, gid, sorted({gid, *extra}), row[5] or "/", row[6] or "/bin/sh")
 
 
@@ -363,15 +363,6 @@ def environment(user: User, wanted: dict[str, str], tty: bool) -> dict[str, str]
     env = {"PATH": path, "HOME": user.home, "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell}
     env |= {"LANG": "C.UTF-8"} | ({"TERM": "xterm-256color"} if tty else {})
     return {**env, **wanted}
-
-
-def enter(wanted: str, home: str) -> None:
-    try:
-        os.chdir(wanted or home)
-    except OSError as error:
-        if wanted:
-            raise Refusal("no-cwd", f"can't enter {wanted!r}: {error.strerror}") from None
-        os.chdir("/")  # as login(1) does for a user without a home
 
 
 def execute(argv: list[str], env: dict[str, str]) -> NoReturn:
@@ -426,7 +417,7 @@ class Stage:
                 self.start(number, message, fds)
             elif number in self.jobs:
                 self.send_signal(self.jobs[number], message["signal"])
-        except (Refusal, OSError) as error:
+        except (Refusal, OSError, *NONSENSE) as error:
             send_packet(self.control, {"op": "failed", "id": number, **problem(error)})
         finally:
             close_all(fds)
@@ -461,7 +452,7 @@ class Stage:
             for target, fd in enumerate(stdio):
                 os.dup2(fd, target)
             if request["tty"]:
-                fcntl.ioctl(0, 0x540E, 0)  # TIOCSCTTY
+                fcntl.ioctl(0, TIOCSCTTY, 0)
             write_file("/proc/self/oom_score_adj", "0")
             for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, a command doesn't
                 signal.signal(ignored, signal.SIG_DFL)
@@ -469,11 +460,17 @@ class Stage:
             os.setgid(user.gid)
             os.setuid(user.uid)
             os.umask(0o022)
-            enter(request["cwd"], user.home)
+            try:
+                os.chdir(request["cwd"] or user.home)
+            except OSError as error:
+                if request["cwd"]:
+                    raise Refusal("no-cwd", f"can't enter {request['cwd']!r}: {error.strerror}") from None
+                os.chdir("/")  # as login(1) does for a user without a home
             execute(request["argv"], environment(user, request["env"], bool(request["tty"])))
-        except (Refusal, OSError, ValueError) as error:  # ValueError: NUL in argv or env
+        except BaseException as error:
             os.write(report, json.dumps(problem(error)).encode()[:4096])
-        os._exit(127)
+        finally:
+            os._exit(127)
 
     def confirm(self, job: Job) -> None:
         """The report pipe has something: nothing (exec closed it: started) or the reason why not."""
@@ -513,14 +510,15 @@ class Stage:
         """To the command's process group; SIGKILL to all that it left behind as well, wherever they hid."""
         try:
             if number == signal.SIGKILL and self.cgroup is not None:
-                self.killed[job.group] = None
                 write_file(f"{job.group}/cgroup.kill", "1", self.cgroup)
-            else:
-                os.killpg(job.pid, number)
-        except (ProcessLookupError, FileNotFoundError):
-            pass  # it ended just now: its exit is on the way
-        if job.number in self.unconfirmed:  # perhaps it hasn't come to its own group yet
-            os.kill(job.pid, number)
+                self.killed[job.group] = None
+        except OSError as error:  # a kernel without cgroup.kill: the process group has to do
+            log(str(error))
+        for kill in (os.killpg, os.kill) if job.number in self.unconfirmed else (os.killpg,):
+            try:
+                kill(job.pid, number)
+            except ProcessLookupError:
+                pass  # it ended just now, or has no group of its own yet: then the other reaches it
 
     # cgroups (Documentation/admin-guide/cgroup-v2.rst)
 
@@ -568,12 +566,8 @@ def open_terminal(size: list[int]) -> tuple[int, int]:
     master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     number = struct.unpack("I", fcntl.ioctl(master, TIOCGPTN, bytes(4)))[0]
     fcntl.ioctl(master, TIOCSPTLCK, bytes(4))
-    set_window(master, size)
+    fcntl.ioctl(master, TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     return master, os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-
-
-def set_window(fd: int, size: list[int]) -> None:
-    fcntl.ioctl(fd, 0x5414, struct.pack("HHHH", *size, 0, 0))  # TIOCSWINSZ
 
 
 # --- the stage's world -----------------------------------------------------------------------------------------------
@@ -610,7 +604,7 @@ def become_stage(control: socket.socket, root: str, hostname: str, cgroups: bool
         if control.fileno() != 3:
             os.dup2(control.fileno(), 3, inheritable=False)
         control.detach()
-        os.closerange(4, 4096)
+        os.closerange(4, 1 << 20)
         control = socket.socket(fileno=3)
         checked(libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), "private mounts")
         furnish(root, cgroups)
@@ -813,9 +807,6 @@ class Command:
 # --- agent -----------------------------------------------------------------------------------------------------------
 
 
-NONSENSE = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, struct.error, RecursionError)
-
-
 def check_exec(request: dict[str, Json]) -> None:
     """Refuse a field of the wrong type here: the stage, which all commands hang on, relies on them."""
     texts = [request["cwd"], request["user"], *request["argv"], *request["env"].values()]
@@ -932,8 +923,8 @@ class Agent:
         if self.stage is not None:
             raise Refusal("state", "the guest is set up already")
         time.clock_settime(time.CLOCK_REALTIME, float(request["time"]))
-        size = self.boot.make_root(request["root"])
         memory = max(os.sysconf("SC_AVPHYS_PAGES") * PAGE - RESERVE, RESERVE)
+        size = self.boot.make_root(request["root"], memory)
         self.world = (self.boot.ROOT, request["hostname"], memory)
         self.start_stage()
         return {"root_size": size}
@@ -943,6 +934,14 @@ class Agent:
             raise Refusal("state", "the guest isn't set up yet")
         self.stage = StageHandle(*self.world, self.boot.cgroups)
         self.loop.watch(self.stage.control.fileno(), select.EPOLLIN, self.on_stage)
+
+    def tell(self, stage: StageHandle, message: Json, fds: Sequence[int] = ()) -> None:
+        """Send, and take in what the stage says meanwhile: if both waited to be read, they would for ever."""
+        poll = select.poll()
+        poll.register(stage.control, select.POLLIN | select.POLLOUT)
+        while not poll.poll()[0][1] & (select.POLLOUT | select.POLLHUP):
+            self.on_stage(0)
+        send_packet(stage.control, message, fds)
 
     def op_exec(self, channel: int, request: dict[str, Json]) -> Json:
         if channel in self.commands:
@@ -954,10 +953,10 @@ class Agent:
         theirs: list[int] = []
         try:
             if not request["tty"]:
-                theirs = self.make_pipes(channel, command, bool(request["stdin"]), int(request["window"]))
+                self.make_pipes(channel, command, bool(request["stdin"]), int(request["window"]), theirs)
             self.commands[channel] = command
             words = ("op", "argv", "env", "cwd", "user", "tty", "window")
-            send_packet(self.stage.control, {"id": channel, **{word: request[word] for word in words}}, theirs)
+            self.tell(self.stage, {"id": channel, **{word: request[word] for word in words}}, theirs)
         except BaseException:
             command.close()
             self.commands.pop(channel, None)
@@ -966,20 +965,19 @@ class Agent:
             close_all(theirs)
         return None  # the stage will say
 
-    def make_pipes(self, channel: int, command: Command, stdin: bool, window: int) -> list[int]:
-        """Connect the command's three streams; returns the command's ends."""
+    def make_pipes(self, channel: int, command: Command, stdin: bool, window: int, theirs: list[int]) -> None:
+        """Connect the command's three streams; its ends go into `theirs`."""
         if stdin:
             reader, writer = os.pipe2(os.O_CLOEXEC)
+            theirs.append(reader)
             command.inlet = Inlet(self, channel, writer, terminal=False)
         else:
-            reader = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        theirs = [reader]
+            theirs.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
         for stream in (STDOUT, STDERR):
             ours, writer = os.pipe2(os.O_CLOEXEC)
             theirs.append(writer)
-            fcntl.fcntl(ours, F_SETPIPE_SZ, 1 << 20)
             command.outlets[stream] = Outlet(self, channel, stream, ours, window)
-        return theirs
+            fcntl.fcntl(ours, F_SETPIPE_SZ, 1 << 20)
 
     def op_signal(self, channel: int, request: dict[str, Json]) -> Json:
         """To the process group of the command on channel `target`; SIGKILL reaches all that it started."""
@@ -987,7 +985,7 @@ class Agent:
         if type(number) is not int or not 0 <= number <= 64:
             raise Refusal("malformed", f"there is no signal {number!r}")
         if request["target"] in self.commands and self.stage is not None:
-            send_packet(self.stage.control, {"op": "signal", "id": int(request["target"]), "signal": number})
+            self.tell(self.stage, {"op": "signal", "id": int(request["target"]), "signal": number})
         return {}
 
     def op_window(self, channel: int, request: dict[str, Json]) -> Json:
@@ -995,7 +993,7 @@ class Agent:
         command = self.commands.get(request["target"])
         outlet = command.outlets.get(STDOUT) if command else None
         if outlet is not None and outlet.fd >= 0:
-            set_window(outlet.fd, request["size"])
+            fcntl.ioctl(outlet.fd, TIOCSWINSZ, struct.pack("HHHH", *request["size"], 0, 0))
         return {}
 
     def op_sync(self, _channel: int, _request: dict[str, Json]) -> Json:
@@ -1093,6 +1091,7 @@ class Boot:
         mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID)
         mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
         self.protect()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 20, 1 << 20))  # five for each command; the stage has its own
         self.uevents = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_KOBJECT_UEVENT)
         self.uevents.bind((0, 1))
         for name in ("virtio_pci", "virtio_console", "virtio_rng"):
@@ -1153,11 +1152,12 @@ class Boot:
             if select.select([self.uevents], [], [], left)[0]:
                 self.uevents.recv(16384)
 
-    def make_root(self, wanted: dict[str, Json]) -> int:
+    def make_root(self, wanted: dict[str, Json], memory: int) -> int:
         """Mount the root that commands get: an overlay of memory over the image's file system. Returns its size.
 
         `wanted` has "lower" (a directory of ours) or "serial" (of the disk that holds a file system of "fstype").
-        The size is half of the guest's memory, tmpfs's own default; beyond it writers get ENOSPC.
+        The size is half of the guest's memory, tmpfs's own default, or less where `memory`, which commands have, is
+        little: beyond it writers get ENOSPC, not the OOM killer.
         """
         lower = wanted.get("lower")
         if lower is None:
@@ -1166,7 +1166,7 @@ class Boot:
             lower = "/run/lower"
             mount(self.wait_for("/sys/block", "serial", wanted["serial"]), lower, wanted["fstype"], MS_RDONLY)
         self.load("overlay")
-        size = os.sysconf("SC_PHYS_PAGES") * PAGE // 2
+        size = min(os.sysconf("SC_PHYS_PAGES") * PAGE // 2, memory * 2 // 3)
         mount("tmpfs", "/run/writable", "tmpfs", 0, f"size={size},mode=755")
         for name in ("upper", "work"):
             os.makedirs(f"/run/writable/{name}")

@@ -42,8 +42,7 @@ async def choose_accel(binary: QemuBinary, spec: Spec, files: Artifacts, *, agai
     if not os.access(KVM, os.R_OK | os.W_OK):
         why = "there is no /dev/kvm" if not Path(KVM).exists() else "/dev/kvm is not accessible to this user"
         return Choice("tcg", why)
-    kernel = spec.kernel or files.kernel
-    key = await asyncio.to_thread(_key, binary, kernel)
+    key = await asyncio.to_thread(_key, binary, spec, files)
     known = None if again else _remembered(key)
     if known is None:
         works, why = await probe(binary, "kvm", spec, files)
@@ -56,7 +55,7 @@ def expected_accel(binary: QemuBinary, spec: Spec, files: Artifacts) -> str:
     """What `choose_accel` would choose, as far as that is known without booting a guest."""
     if spec.accel != "auto":
         return spec.accel
-    known = _remembered(_key(binary, spec.kernel or files.kernel)) if os.access(KVM, os.R_OK | os.W_OK) else None
+    known = _remembered(_key(binary, spec, files)) if os.access(KVM, os.R_OK | os.W_OK) else None
     return "kvm" if known and known["works"] else "tcg"
 
 
@@ -91,24 +90,31 @@ def verdicts_path() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gavotte" / "accel.json"
 
 
-def _key(binary: QemuBinary, kernel: Path) -> str:
-    """What a verdict depends on: host kernel and processor, QEMU binary, guest kernel."""
+def _key(binary: QemuBinary, spec: Spec, files: Artifacts) -> str:
+    """What a verdict depends on: host kernel and processor, QEMU binary, machine type, guest kernel, user's initrd.
+
+    Gavotte's own initramfs is left out: it is made anew with each agent, and says nothing of the host.
+    """
     import hashlib
 
     host = os.uname()
     cpu = [line for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if "MHz" not in line]
-    stat = kernel.stat()
     facts = (
         host.release,
         host.version,
         host.machine,
         cpu,
         binary.identity,
-        kernel.name,
-        stat.st_size,
-        stat.st_mtime_ns,
+        spec.machine,
+        _traits(spec.kernel or files.kernel),
+        spec.initrd and _traits(spec.initrd),
     )
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _traits(file: Path) -> tuple[str, int, int]:
+    stat = file.stat()
+    return file.name, stat.st_size, stat.st_mtime_ns
 
 
 def _boot_id() -> str:

@@ -43,16 +43,18 @@ async def examine(*, qemu: str | None = None, probe_again: bool = False) -> list
     binary = _attempt(findings, "qemu", lambda: find_qemu(path=qemu))
     if binary is not None:
         findings.append(await _version(binary))
-    image = find_image()
-    findings.append(_image(image))
+    image, finding = _image()
+    findings.append(finding)
     if binary is not None and image is not None:
         findings += await _accelerators(binary, image, probe_again)
     findings += [
         _device("vsock", "/dev/vhost-vsock", "vhost_vsock"),
         _device("vhost-net", "/dev/vhost-net", "vhost_net"),
     ]
-    findings += [_memory(), _disk(), _run_directory(), _tool("setpriv", "util-linux", needed=True)]
-    findings += [_tool(program, package, needed=False) for program, package in _BUILD_TOOLS.items()]
+    builds = image is None  # the first run does
+    findings += [_memory(), *_disks(needed=builds), _run_directory()]
+    findings.append(_tool("setpriv", "starts QEMU", "util-linux", needed=True))
+    findings += [_tool(program, "builds images", package, needed=builds) for program, package in _BUILD_TOOLS.items()]
     return findings
 
 
@@ -72,12 +74,17 @@ async def _version(binary: QemuBinary) -> Finding:
     return Finding("qemu", True, f"{binary.path}, version {'.'.join(map(str, version))}", needed=True)
 
 
-def _image(image: Image | None) -> Finding:
+def _image() -> tuple[Image | None, Finding]:
+    try:
+        image = find_image()
+    except GavotteError as error:
+        return None, Finding("image", False, error.message, error.hint, needed=True)
     if image is None:
-        return Finding("image", None, "there is none; the first run builds one", "gavotte image build", needed=True)
+        why = "there is none; the first run builds one"
+        return None, Finding("image", None, why, "gavotte image build", needed=True)
     days = image.age / 86400
     old = "gavotte image build --update" if image.age > _OLD_IMAGE else ""
-    return Finding("image", True, f"{image.id}, {days:.0f} days old", old, needed=True)
+    return image, Finding("image", True, f"{image.id}, {days:.0f} days old", old, needed=True)
 
 
 async def _accelerators(binary: QemuBinary, image: Image, again: bool) -> list[Finding]:
@@ -122,13 +129,27 @@ def _memory() -> Finding:
     )
 
 
-def _disk() -> Finding:
-    from gavotte.sandbox.accel import verdicts_path
+def _disks(*, needed: bool) -> list[Finding]:
+    """The two places that a build writes to."""
+    from gavotte.guest.image.build import CACHE_SPACE
+    from gavotte.guest.image.cache import images_directory
+    from gavotte.guest.image.rootfs import SPACE, scratch_parent
 
-    place = next(path for path in verdicts_path().parents if path.exists())
-    free = shutil.disk_usage(place).free >> 20
-    ok = free >= 1024
-    return Finding("disk", ok, f"{free}M free for images below {place}", "" if ok else "free 1G, or set XDG_CACHE_HOME")
+    images = images_directory()
+    place = next(path for path in (images, *images.parents) if os.path.lexists(path))
+    return [
+        _disk("disk", place, CACHE_SPACE, "images", "XDG_CACHE_HOME", needed=needed),
+        _disk("scratch", scratch_parent(), SPACE, "builds", "TMPDIR", needed=needed),
+    ]
+
+
+def _disk(name: str, place: Path, size: int, use: str, variable: str, *, needed: bool) -> Finding:
+    remedy = f"set {variable} to a directory that you can write"
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return Finding(name, False, f"{place} is no directory that can be written; {use} go there", remedy, needed)
+    free = shutil.disk_usage(place).free
+    remedy = "" if free >= size else f"free {size >> 20}M, or {remedy}"
+    return Finding(name, free >= size, f"{free >> 20}M free for {use} below {place}", remedy, needed)
 
 
 def _run_directory() -> Finding:
@@ -138,9 +159,8 @@ def _run_directory() -> Finding:
         return Finding("permissions", False, error.message, error.hint, needed=True)
 
 
-def _tool(program: str, package: str, *, needed: bool) -> Finding:
+def _tool(program: str, use: str, package: str, *, needed: bool) -> Finding:
     found = find_program(program)
-    use = "starts QEMU" if needed else "builds images"
     if found:
         return Finding(program, True, f"{found} {use}", needed=needed)
     return Finding(program, False, f"not on PATH; it {use}", f"apt-get install {package}", needed=needed)

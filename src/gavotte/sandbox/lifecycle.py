@@ -88,6 +88,7 @@ class AsyncSandbox:
         self._stack = AsyncExitStack()
         self._vm: QemuVm | None = None
         self._channel: Channel | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -113,10 +114,14 @@ class AsyncSandbox:
         if self.state is not State.NEW:
             raise StateError(f"{self.name} is {self.state.value}; a sandbox is started once: make another")
         self.state = State.STARTING
+        self._starting = asyncio.get_running_loop().create_task(self._start(progress))
         try:
-            await self._start(progress)
-        except BaseException:
+            await self._starting
+        except BaseException as error:
+            closed = self._closing is not None
             await self.close()
+            if closed and isinstance(error, asyncio.CancelledError):
+                raise StateError(f"{self.name} was closed while it started; make another") from None
             raise
         self.state = State.RUNNING
 
@@ -145,8 +150,14 @@ class AsyncSandbox:
         self.check_owner()
         if self._closing is None:
             self.state = State.CLOSED
-            self._closing = asyncio.get_running_loop().create_task(self._stack.aclose())
+            self._closing = asyncio.get_running_loop().create_task(self._close())
         await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        await self._stack.aclose()
 
     async def _stop(self) -> None:
         vm, channel = self._vm, self._channel
@@ -217,25 +228,26 @@ class AsyncSandbox:
         """
         if timeout is not None and not timeout > 0:
             raise UsageError(f"{timeout!r} is not a number of seconds above 0", path="timeout")
-        process = await self.spawn(argv, stdin=input is not None, env=env, cwd=cwd, user=user)
         out, err = bytearray(), bytearray()
-        async with process:
-            try:
-                async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
-                    group.create_task(_collect(process.stdout, out, max_output))
-                    group.create_task(_collect(process.stderr, err, max_output))
-                    if input is not None:
-                        group.create_task(feed(process, input))
-                await process.wait()
-            except TimeoutError:
-                raise CommandTimeout(
-                    f"{process.argv[0]!r} was ended after {timeout:g} s",
-                    stdout=bytes(out),
-                    stderr=bytes(err),
-                    hint="give it more time (timeout)",
-                ) from None
-            except ExceptionGroup as group_error:
-                raise group_error.exceptions[0] from None
+        try:
+            async with asyncio.timeout(timeout):
+                process = await self.spawn(argv, stdin=input is not None, env=env, cwd=cwd, user=user)
+                async with process:  # leaving it ends the command, also at the deadline
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(_collect(process.stdout, out, max_output))
+                        group.create_task(_collect(process.stderr, err, max_output))
+                        if input is not None:
+                            group.create_task(feed(process, input))
+                    await process.wait()
+        except TimeoutError:
+            raise CommandTimeout(
+                f"{argv[0]!r} was ended after {timeout:g} s",
+                stdout=bytes(out),
+                stderr=bytes(err),
+                hint="give it more time (timeout)",
+            ) from None
+        except ExceptionGroup as group_error:
+            raise group_error.exceptions[0] from None
         exit = process.exit
         if exit is None:
             raise GuestError("the command's end was not seen")
@@ -243,9 +255,13 @@ class AsyncSandbox:
 
     # guards
 
+    def is_ours(self) -> bool:
+        """Whether this process made it."""
+        return os.getpid() == self._maker
+
     def check_owner(self) -> None:
         """Raises ForeignProcess in a process that didn't make this sandbox, such as a forked child."""
-        if os.getpid() != self._maker:
+        if not self.is_ours():
             raise ForeignProcess(
                 f"{self.name} belongs to process {self._maker}; this is {os.getpid()}, forked from it",
                 hint="make a sandbox in each process that uses one",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -17,6 +18,7 @@ from gavotte.errors import HostError
 __all__ = ["RunDirectory", "run_root", "sweep"]
 
 _OWNER = "owner.json"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def run_root() -> Path:
@@ -43,25 +45,35 @@ def run_root() -> Path:
 
 
 class RunDirectory:
-    """The directory of one sandbox, from its making until `close`. Its owner is this process."""
+    """The directory of one sandbox, from its making until `close`. Its owner is this process.
+
+    It is locked for that time: systemd-tmpfiles leaves alone what is locked (tmpfiles.d(5)), and where another cleaner
+    took the owner's record, the lock says that it is alive.
+    """
 
     def __init__(self, name: str) -> None:
         self.path = run_root() / name
         self._maker = os.getpid()
+        self._fd = -1
         try:
             self.path.mkdir(mode=0o700)
+            self._fd = os.open(self.path, _DIRECTORY)
+            with contextlib.suppress(OSError):  # a file system without locks: the record has to do
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             record = {"pid": os.getpid(), "started": _start_time(os.getpid())}
             draft = self.path / f"{_OWNER}.new"
             draft.write_text(json.dumps(record))
             draft.rename(self.path / _OWNER)
         except OSError as error:
-            shutil.rmtree(self.path, ignore_errors=True)
+            self.close()
             raise HostError(f"can't write {self.path}: {error.strerror}", hint="is the disk full?") from error
 
     def close(self) -> None:
-        """Remove it. Does nothing in a forked child."""
-        if os.getpid() == self._maker:
+        """Remove it. Does nothing in a forked child, nor for a directory that couldn't be made."""
+        if os.getpid() == self._maker and self._fd >= 0:
             shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._fd)
+            self._fd = -1
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +88,7 @@ def sweep() -> list[str]:
     root = run_root()
     if not any(root.iterdir()):
         return swept
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(root, _DIRECTORY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for directory in sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()):
@@ -93,15 +105,33 @@ def sweep() -> list[str]:
 
 
 def _owner_lives(directory: Path) -> bool:
+    """What the record says; the lock is asked only without one, for a forked child keeps it when its maker is dead."""
     try:
         record = json.loads((directory / _OWNER).read_text())
         return bool(-1 != _start_time(int(record["pid"])) == record["started"])
     except FileNotFoundError:
         # it is being made this moment, or its maker died in that moment: old ones are nobody's.
         # With anything else in it, it is no directory of ours: GAVOTTE_RUN_DIR may point to somebody's home
-        return not _older_than(directory, 60) or any(path.name != f"{_OWNER}.new" for path in directory.iterdir())
+        young = not _older_than(directory, 60)
+        return young or any(path.name != f"{_OWNER}.new" for path in directory.iterdir()) or _is_locked(directory)
     except (OSError, ValueError, KeyError, TypeError):
+        return _is_locked(directory)
+
+
+def _is_locked(directory: Path) -> bool:
+    try:
+        fd = os.open(directory, _DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
         return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks
+    finally:
+        os.close(fd)
+    return False
 
 
 def _older_than(path: Path, seconds: float) -> bool:

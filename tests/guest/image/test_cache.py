@@ -52,6 +52,32 @@ def test_an_empty_cache_is_no_error() -> None:
     assert list_images() == []
 
 
+@pytest.fixture(params=["/dev/null", "/proc", "file", "images"])
+def useless_cache(request: pytest.FixtureRequest, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A cache directory that can't be one."""
+    kind = str(request.param)
+    if kind.startswith("/"):
+        monkeypatch.setenv("XDG_CACHE_HOME", kind)
+    else:
+        in_the_way = own_cache / "images" if kind == "images" else own_cache
+        in_the_way.parent.mkdir(parents=True)
+        in_the_way.write_text("")
+    return kind
+
+
+def test_a_cache_that_cannot_be_used_is_said_so(useless_cache: str) -> None:
+    for act in (cache.lock(quiet), cache.draft()):
+        with pytest.raises(ImageError, match="can't be used") as caught, act:
+            pass
+        assert "XDG_CACHE_HOME" in caught.value.hint
+    if useless_cache == "/proc":
+        assert list_images() == []
+        return
+    with pytest.raises(ImageError, match="can't be used") as caught:
+        list_images()
+    assert "XDG_CACHE_HOME" in caught.value.hint
+
+
 def test_an_image_is_removed_by_the_beginning_of_its_id() -> None:
     image, other = an_image(created=1.0), an_image(created=2.0)
     assert remove_image(image.id[:8]) == image

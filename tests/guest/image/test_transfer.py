@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import socket
+import stat
 import tarfile
 from pathlib import Path
 
@@ -80,6 +83,69 @@ def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         export_image(image, target)
     assert [path.name for path in target.parent.iterdir()] == ["image"]
     assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "socket", "device", "link to a fifo"])
+def test_only_a_regular_file_is_replaced(tmp_path: Path, kind: str) -> None:
+    image, target = an_image(), tmp_path / "out"
+    if kind == "directory":
+        target.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(target)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(target))
+    elif kind == "device":
+        if os.getuid():
+            pytest.skip("only root can make a device")
+        os.mknod(target, 0o600 | stat.S_IFCHR, os.makedev(1, 3))  # as /dev/null
+    else:
+        os.mkfifo(tmp_path / "fifo")
+        target.symlink_to("fifo")
+    before = os.lstat(target)
+    with pytest.raises(ImageError, match="not a regular file") as caught:
+        export_image(image, target)
+    assert caught.value.hint
+    assert os.lstat(target) == before
+
+
+def test_an_anonymous_pipe_is_no_place_for_an_image() -> None:
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(ImageError, match="not a regular file"):
+            export_image(an_image(), Path(f"/proc/self/fd/{writing}"))
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path, exists: bool) -> None:
+    target, link = tmp_path / "elsewhere" / "image", tmp_path / "link"
+    target.parent.mkdir()
+    if exists:
+        target.write_bytes(b"old")
+    link.symlink_to("elsewhere/image")
+    export_image(an_image(), link)
+    assert link.is_symlink()
+    assert tarfile.is_tarfile(target)
+    assert [path.name for path in target.parent.iterdir()] == ["image"]
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    target = tmp_path / "missing" / "image.tar.gz"
+    with pytest.raises(ImageError, match="No such file or directory") as caught:
+        export_image(an_image(), target)
+    assert ".image" not in caught.value.message
+    assert f"make the directory {target.parent}" in caught.value.hint
+
+
+def test_a_directory_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    """Nor can root make a file in /proc/self/fd."""
+    with pytest.raises(ImageError) as caught:
+        export_image(an_image(), Path("/proc/self/fd/image.tar.gz"))
+    assert ".image" not in caught.value.message
+    assert "space" not in caught.value.hint
 
 
 def test_a_changed_file_is_refused(exported: Path) -> None:

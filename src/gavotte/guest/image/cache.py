@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from gavotte.errors import Bug, ImageError, UsageError
 from gavotte.guest.image.manifest import (
@@ -92,9 +93,12 @@ def images_directory() -> Path:
 
 
 def list_images() -> list[Image]:
-    """All finished images, newest first. Damaged ones are left out."""
+    """All finished images, newest first. Damaged ones are left out.
+
+    Raises ImageError when the cache directory can't be read.
+    """
     found = []
-    with contextlib.suppress(FileNotFoundError):
+    with _usable(), contextlib.suppress(FileNotFoundError):
         for path in images_directory().iterdir():
             if not path.name.startswith("."):
                 image = _load(path)
@@ -117,7 +121,8 @@ def remove_image(id_prefix: str) -> Image:
         what = "no image has" if not found else f"{len(found)} images have"
         raise ImageError(f"{what} an id beginning with {id_prefix!r}", hint="`gavotte image list` shows the ids")
     gone = images_directory() / f"{DRAFT}removed-{found[0].id}-{os.getpid()}"
-    found[0].path.rename(gone)
+    with _usable():
+        found[0].path.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)  # the next builder sweeps what couldn't be deleted
     return found[0]
 
@@ -126,12 +131,11 @@ def remove_image(id_prefix: str) -> Image:
 def lock(progress: Progress) -> Iterator[None]:
     """Be the only one that makes images, and clear away what dead builders left.
 
-    Raises ImageError when another one doesn't end within an hour.
+    Raises ImageError when another one doesn't end within an hour, or the cache directory can't be written.
     """
     import fcntl
 
-    images_directory().mkdir(parents=True, exist_ok=True)
-    with (root() / "build.lock").open("w") as file:
+    with _open_lock() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -145,11 +149,12 @@ def lock(progress: Progress) -> Iterator[None]:
 def draft() -> Iterator[Path]:
     """A directory to make an image in, deleted at the end unless `publish` gave it its name. Needs `lock`.
 
-    A full disk inside of the block becomes an ImageError.
+    A full disk inside of the block becomes an ImageError, as does a directory that can't be written.
     """
     import tempfile
 
-    path = Path(tempfile.mkdtemp(prefix=DRAFT, dir=images_directory()))
+    with _usable():
+        path = Path(tempfile.mkdtemp(prefix=DRAFT, dir=images_directory()))
     try:
         yield path
     except (OSError, ImageError) as error:
@@ -213,6 +218,24 @@ def require_space(needs: dict[Path, int]) -> None:
                 f"building the guest image needs {size >> 20} MiB in {path}, and {free >> 20} MiB are free",
                 hint="free some space, or point XDG_CACHE_HOME (images) or TMPDIR (scratch) to another disk",
             )
+
+
+@contextlib.contextmanager
+def _usable() -> Iterator[None]:
+    """Say of an OSError in the block what it means: that the images' directory is no place for images."""
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(
+            f"the directory {images_directory()} can't be used for images: {error.strerror}",
+            hint="set XDG_CACHE_HOME to a directory that you can write",
+        ) from error
+
+
+def _open_lock() -> IO[str]:
+    with _usable():
+        images_directory().mkdir(parents=True, exist_ok=True)
+        return (root() / "build.lock").open("w")
 
 
 def _load(path: Path) -> Image | None:

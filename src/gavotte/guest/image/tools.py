@@ -118,11 +118,13 @@ class Child:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-        if self._process.poll() is None:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(GRACE)
-        self._signal(signal.SIGKILL)  # also what the leader left behind in its group
+        try:
+            if self._process.poll() is None:
+                self._signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(GRACE)
+        finally:  # a second Ctrl-C ends the waiting, and the program with it
+            self._signal(signal.SIGKILL)  # also what the leader left behind in its group
         self._process.wait()
         self._reader.join(GRACE)
         _present(self._process.stderr).close()

@@ -7,9 +7,11 @@ order. The reader takes nothing else, so nothing in the file decides about a pat
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import os
+import stat
 import tarfile
 import tempfile
 import zlib
@@ -34,17 +36,39 @@ class _Readable(Protocol):
 def export_image(image: cache.Image, destination: Path) -> None:
     """Write `image` to the file `destination`, which appears only when it is complete; equal images, equal files.
 
-    Raises ImageError when it can't be written.
+    A symbolic link stays, and the file that it leads to is written. Raises ImageError when that can't be written, or
+    is something else than a regular file: it would be replaced, not written to.
     """
     try:
-        with _replacing(destination) as out, gzip.GzipFile("", "wb", COMPRESSION, out, mtime=0) as packed:
+        with _replacing(_regular(destination)) as out, gzip.GzipFile("", "wb", COMPRESSION, out, mtime=0) as packed:
             for name in (MANIFEST, *FILES):
                 _pack(packed, name, image.path / name)
             packed.write(bytes(2 * BLOCK))
     except OSError as error:
-        raise ImageError(
-            f"the image can't be exported to {destination}: {error}", hint="see to the disk's space"
-        ) from error
+        hint = _remedy(error, destination)
+        raise ImageError(f"the image can't be exported to {destination}: {error}", hint=hint) from error
+
+
+def _regular(destination: Path) -> Path:
+    """Where `destination` leads to: a regular file, or nothing yet."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(destination.stat().st_mode):  # first: the links in /proc/self/fd are no paths
+            raise ImageError(
+                f"the image can't be exported to {destination}: it exists and is not a regular file",
+                hint="give the path of a file, such as image.tar.gz; it is made anew or replaced as a whole",
+            )
+    return Path(os.path.realpath(destination))
+
+
+def _remedy(error: OSError, destination: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free some space, or export to another disk"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "export to a directory that you can write"
+    directory = Path(os.path.realpath(destination)).parent
+    if not directory.is_dir():
+        return f"make the directory {directory} first, or correct the path"
+    return "correct the path; `gavotte image list` shows which images are whole"
 
 
 def import_image(source: Path) -> cache.Image:
@@ -126,7 +150,10 @@ def _pack(packed: IO[bytes] | gzip.GzipFile, name: str, path: Path) -> None:
 @contextlib.contextmanager
 def _replacing(destination: Path) -> Iterator[IO[bytes]]:
     """A file beside `destination` that takes its name when the block ends well, and is deleted otherwise."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{destination.name[:64]}-", dir=destination.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{destination.name[:64]}-", dir=destination.parent)
+    except OSError as error:  # it names a file that nobody has asked for
+        raise OSError(error.errno, error.strerror, str(destination.parent)) from error
     try:
         with os.fdopen(descriptor, "wb") as out:
             yield out

@@ -57,6 +57,23 @@ def test_hundreds_of_commands_at_once_are_all_started(box: gavotte.Sandbox) -> N
     assert call(story()) == [0] * 700
 
 
+def test_many_short_lines_and_what_follows_them_are_read_in_order(box: gavotte.Sandbox) -> None:
+    with box.spawn(["sh", "-c", "seq 30000; printf 'the end'"]) as process:
+        assert process.stdout.readline() == b"1\n"
+        assert process.stdout.read(2) == b"2\n"
+        lines = list(process.stdout)
+        assert lines[:1] + lines[-2:] == [b"3\n", b"30000\n", b"the end"]
+        assert len(lines) == 29_999
+        assert process.stdout.read() == b""
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_host(box: gavotte.Sandbox) -> None:
+    with box.spawn(["cat", "/dev/zero"]) as process:
+        with pytest.raises(gavotte.GuestError, match="more than 100000 bytes"):
+            process.stdout.readline(limit=100_000)
+        assert process.stdout.read(10) == bytes(10)
+
+
 def test_the_smallest_guest_meets_a_full_root_not_the_oom_killer() -> None:
     with gavotte.Sandbox(accel="tcg", memory="128M") as small:
         result = small.run(["dd", "if=/dev/zero", "of=/x", "bs=64k"], timeout=100)

@@ -10,10 +10,13 @@ from typing import Any, Self
 
 from gavotte.errors import CommandTimeout
 from gavotte.faces.loop import begin, call
-from gavotte.guest.command import AsyncProcess, Exit, InputStream, OutputStream
+from gavotte.guest.command import LONGEST_LINE, AsyncProcess, Exit, InputStream, OutputStream, check_line
 from gavotte.sandbox.lifecycle import MAX_OUTPUT, AsyncSandbox, Result, State
 
 __all__ = ["Process", "Reader", "Sandbox", "Writer"]
+
+
+_PIECE = 64 << 10
 
 
 class Writer:
@@ -40,16 +43,35 @@ class Reader:
     def __init__(self, sandbox: AsyncSandbox, stream: OutputStream) -> None:
         self._sandbox = sandbox
         self._stream = stream
+        self._rest = bytearray()  # read for a line and beyond it: one trip to the loop for many lines
 
     def read(self, size: int = -1) -> bytes:
         """At most `size` bytes as soon as there are any, b"" at the end; without `size` all until the end."""
         self._sandbox.check_owner()
-        return call(self._stream.read(size))
+        if size < 0:
+            return self._take(len(self._rest)) + call(self._stream.read())
+        return self._take(size) if self._rest else call(self._stream.read(size))
 
-    def readline(self) -> bytes:
-        """Up to and with the next newline, or what is left before the end; b"" at the end."""
+    def readline(self, limit: int = LONGEST_LINE) -> bytes:
+        """Up to and with the next newline, or what is left before the end; b"" at the end.
+
+        Raises GuestError for a line of more than `limit` bytes.
+        """
         self._sandbox.check_owner()
-        return call(self._stream.readline())
+        searched = 0
+        while not (end := self._rest.find(b"\n", searched) + 1):
+            check_line(self._rest, limit)
+            searched = len(self._rest)
+            more = call(self._stream.read(_PIECE))
+            if not more:
+                return self._take(searched)
+            self._rest += more
+        return self._take(end)
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._rest[:size])
+        del self._rest[:size]
+        return taken
 
     def close(self) -> None:
         """Read no more: the command's next write gets SIGPIPE."""

@@ -9,13 +9,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gavotte.errors import AgentError, CommandLost
+from gavotte.errors import AgentError, CommandLost, GuestError
 from gavotte.guest import agent
 
 if TYPE_CHECKING:
     from gavotte.guest.channel import Channel
 
 __all__ = ["AsyncProcess", "Exit", "InputStream", "OutputStream"]
+
+
+LONGEST_LINE = 1 << 20  # bytes, unless the reader says otherwise
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,12 @@ class Exit:
     def status(self) -> int:
         """The status that a shell would report: 128+n after signal n."""
         return self.returncode if self.returncode >= 0 else 128 - self.returncode
+
+
+def check_line(line: bytes | bytearray, limit: int) -> None:
+    """Raises GuestError when what there is of a line is longer than `limit`."""
+    if len(line) > limit:
+        raise GuestError(f"a line of more than {limit} bytes", hint="raise the limit, or use read()")
 
 
 class InputStream:
@@ -109,10 +118,14 @@ class OutputStream:
         await self._give_back(len(chunk))
         return chunk
 
-    async def readline(self) -> bytes:
-        """Up to and with the next newline, or what is left before the end; b"" at the end."""
+    async def readline(self, limit: int = LONGEST_LINE) -> bytes:
+        """Up to and with the next newline, or what is left before the end; b"" at the end.
+
+        Raises GuestError for a line of more than `limit` bytes: a guest need not end its lines.
+        """
         line = bytearray()
         while not line.endswith(b"\n"):
+            check_line(line, limit)
             byte_or_more = await self.read(self._to_newline())
             if not byte_or_more:
                 break

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from gavotte.guest import agent
-from tests.support.agents import PYTHON, AgentProcess, Line, Refused, SharedGuest, exec_fields, guest, shared_guest
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[SharedGuest]:
-    with shared_guest() as shared:
-        yield shared
-
-
-@pytest.fixture
-def line(shared: SharedGuest) -> Iterator[Line]:
-    with shared.lend() as line:
-        yield line
+from tests.support.agents import PYTHON, AgentProcess, Line, Refused, exec_fields, guest
 
 
 def python(code: str) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,9 +17,7 @@ from tests.support.agents import (
     AgentProcess,
     Line,
     Refused,
-    SharedGuest,
     exec_fields,
-    shared_guest,
     skip_unless_possible,
 )
 
@@ -30,18 +27,6 @@ WRONG: list[Any] = [
     *[[], [0], [None], [-1, -1], [70000, 70000], ["x", "y"], [[]], [1, 2, 3], ["true", 5], ["true", None]],
     *[{}, {"A": 1}, {"A": None}, {"": "x"}, {"A=B": "x"}, {"A": "b\0c"}, {"A": ["b"]}],
 ]
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[SharedGuest]:
-    with shared_guest() as shared:
-        yield shared
-
-
-@pytest.fixture
-def line(shared: SharedGuest) -> Iterator[Line]:
-    with shared.lend() as line:
-        yield line
 
 
 # requests

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from gavotte.guest import agent
-from tests.support.agents import PYTHON, Line, SharedGuest, shared_guest
+from tests.support.agents import PYTHON, Line
 
 MEGABYTES = 3 << 20
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[SharedGuest]:
-    with shared_guest() as shared:
-        yield shared
-
-
-@pytest.fixture
-def line(shared: SharedGuest) -> Iterator[Line]:
-    with shared.lend() as line:
-        yield line
 
 
 def noise(size: int, seed: int) -> bytes:

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from gavotte.guest import agent
-from tests.support.agents import PYTHON, Line, Outcome, Refused, SharedGuest, shared_guest
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[SharedGuest]:
-    with shared_guest() as shared:
-        yield shared
-
-
-@pytest.fixture
-def line(shared: SharedGuest) -> Iterator[Line]:
-    with shared.lend() as line:
-        yield line
+from tests.support.agents import PYTHON, Line, Outcome, Refused
 
 
 def spawn(line: Line, *argv: str, size: tuple[int, int] = (24, 80)) -> int:

@@ -88,10 +88,7 @@ async def _run(request: RunRequest, options: Mapping[str, Any]) -> int:
 
 
 async def _start(box: AsyncSandbox, request: RunRequest) -> None:
-    from gavotte.faces.progress import Progress
-
-    with Progress() as progress:
-        await box.start(progress)
+    await box.start()
     if box.accel != "kvm" and not request.quiet and box.spec.accel == "auto":
         say(f"note: running on {box.accel.upper()} (emulation): {box.accel_reason}")
     if request.verbose:

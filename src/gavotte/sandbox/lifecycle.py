@@ -7,7 +7,7 @@ import enum
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Self
@@ -104,9 +104,9 @@ class AsyncSandbox:
 
     # life
 
-    async def start(self, progress: Callable[[str, float | None], None] | None = None) -> None:
-        """Boot the guest; returns when it can run commands. Builds the guest image first if there is none:
-        `progress(phase, fraction)` is told of that, else the log is.
+    async def start(self) -> None:
+        """Boot the guest; returns when it can run commands. Builds the guest image first if there is none, and says so
+        in the log.
 
         Raises HostError (QEMU, image, memory), GuestSilent, GuestDied, QemuExited; nothing is left then.
         """
@@ -114,7 +114,7 @@ class AsyncSandbox:
         if self.state is not State.NEW:
             raise StateError(f"{self.name} is {self.state.value}; a sandbox is started once: make another")
         self.state = State.STARTING
-        self._starting = asyncio.get_running_loop().create_task(self._start(progress))
+        self._starting = asyncio.get_running_loop().create_task(self._start())
         try:
             await self._starting
         except BaseException as error:
@@ -125,12 +125,12 @@ class AsyncSandbox:
             raise
         self.state = State.RUNNING
 
-    async def _start(self, progress: Callable[[str, float | None], None] | None) -> None:
+    async def _start(self) -> None:
         with self._phase("sweep"):
             sweep()
         with self._phase("image"):
             binary = find_qemu(path=self.spec.qemu)
-            image = find_image() or await _build(progress)
+            image = find_image() or await _build()
             files = artifacts(image)
         with self._phase("accelerator"):
             choice = await choose_accel(binary, self.spec, files)
@@ -294,14 +294,12 @@ def artifacts(image: Image) -> Artifacts:
     return Artifacts(kernel=image.kernel, initrd=image.initrd, rootfs=image.rootfs)
 
 
-async def _build(progress: Callable[[str, float | None], None] | None) -> Image:
+async def _build() -> Image:
     import logging
 
-    if progress is None:
-        log = logging.getLogger("gavotte")
-        log.warning("building the guest image: needed once, takes about a minute")
-        progress = lambda phase, _fraction: log.info("%s", phase)  # noqa: E731
-    return await asyncio.to_thread(build_image, progress=progress)
+    log = logging.getLogger("gavotte")
+    log.warning("building the guest image: needed once, takes about a minute")
+    return await asyncio.to_thread(build_image, progress=lambda phase, _fraction: log.info("%s", phase))
 
 
 async def _collect(stream: OutputStream, into: bytearray, limit: int) -> None:

@@ -78,10 +78,7 @@ class Bare:
 # fmt: off
 def command_line(kernel: str, initrd: str, rootfs: str, accel: str, fds: dict[str, int]) -> list[str]:
     """QEMU's arguments, typed by hand; a test holds them to what Gavotte gives for the same machine."""
-    raw = [
-        "-chardev", f"socket,fd={fds['raw']},id=raw",
-        "-device", '{"driver":"virtserialport","bus":"ports.0","nr":2,"chardev":"raw","name":"bench.raw"}',
-    ] if "raw" in fds else []
+    raw = "raw" in fds
     return [
         "-name", "bare,debug-threads=on",
         "-nodefaults", "-no-user-config",
@@ -92,17 +89,20 @@ def command_line(kernel: str, initrd: str, rootfs: str, accel: str, fds: dict[st
         "-smp", "1", "-m", "524288K",
         "-kernel", kernel, "-initrd", initrd,
         "-append", "console=ttyS0 quiet panic=-1 reboot=t" + ("" if accel == "kvm" else " norandmaps"),
-        "-chardev", f"socket,fd={fds['console']},id=console",
-        "-device", '{"driver":"isa-serial","chardev":"console"}',
-        "-chardev", f"socket,fd={fds['monitor']},id=monitor", "-mon", "chardev=monitor,mode=control",
         "-object", '{"qom-type":"rng-random","id":"entropy","filename":"/dev/urandom"}',
-        "-device", '{"driver":"virtio-rng-pci","rng":"entropy"}',
-        "-device", '{"driver":"virtio-serial-pci","id":"ports"}',
+        "-chardev", f"socket,fd={fds['console']},id=console",
+        "-chardev", f"socket,fd={fds['monitor']},id=monitor",
         "-chardev", f"socket,fd={fds['agent']},id=agent",
-        "-device", '{"driver":"virtserialport","bus":"ports.0","nr":1,"chardev":"agent","name":"gavotte.agent"}',
-        *raw,
+        *(["-chardev", f"socket,fd={fds['raw']},id=raw"] if raw else []),
+        "-mon", "monitor,mode=control",
         "-blockdev", '{"driver":"raw","node-name":"root","read-only":true,'
                      f'"file":{{"driver":"file","filename":{json.dumps(rootfs)},"read-only":true}}}}',
+        "-device", '{"driver":"isa-serial","chardev":"console"}',
+        "-device", '{"driver":"virtio-rng-pci","rng":"entropy"}',
+        "-device", '{"driver":"virtio-serial-pci","id":"ports"}',
+        "-device", '{"driver":"virtserialport","bus":"ports.0","nr":1,"chardev":"agent","name":"gavotte.agent"}',
+        *(["-device", '{"driver":"virtserialport","bus":"ports.0","nr":2,"chardev":"raw","name":"bench.raw"}']
+          if raw else []),
         "-device", '{"driver":"virtio-blk-pci","drive":"root","serial":"gavotte-root"}',
     ]
 # fmt: on

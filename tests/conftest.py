@@ -37,3 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files anew; review them in the diff"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that boot another architecture take minutes: they run where `-m` names them, and nowhere else."""
+    if "arch" in config.getoption("-m"):
+        return
+    skipped = [item for item in items if item.get_closest_marker("arch")]
+    items[:] = [item for item in items if not item.get_closest_marker("arch")]
+    config.hook.pytest_deselected(items=skipped)

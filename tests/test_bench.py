@@ -11,6 +11,7 @@ from bench.__main__ import show
 from bench.bare import command_line
 from bench.rows import Row, ratio, spread
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, plan_machine
+from gavotte.qemu.document import document_to_argv
 from gavotte.qemu.props import PropertyMap
 from gavotte.sandbox.boot import AGENT_PORT, Artifacts, machine_config
 from gavotte.sandbox.spec import make_spec
@@ -23,7 +24,7 @@ def test_the_bare_guest_has_the_devices_that_ours_has(accel: str) -> None:
     wires: dict[str, PropertyMap] = {name: {"backend": "socket", "fd": 7} for name in (CONSOLE, MONITOR, AGENT_PORT)}
     fds = {"console": 3, "monitor": 4, "agent": 5}
     by_hand = command_line(str(files.kernel), str(files.initrd), str(files.rootfs), accel, fds)
-    assert [re.sub(r"fd=\d+", "fd=7", word) for word in by_hand] == plan_machine(config, wires)
+    assert [re.sub(r"fd=\d+", "fd=7", word) for word in by_hand] == document_to_argv(plan_machine(config, wires))
 
 
 def test_a_ratio_is_of_medians_and_a_spread_shows_the_ends() -> None:

@@ -57,12 +57,13 @@ REGISTRIES = re.compile(
 
 
 def python_files(*places: str) -> list[Path]:
-    return sorted(path for place in places or ("src", "tests", "bench") for path in (ROOT / place).rglob("*.py"))
+    chosen = places or ("src", "tests", "bench", "tools")
+    return sorted(path for place in chosen for path in (ROOT / place).rglob("*.py"))
 
 
 def text_files() -> Iterator[Path]:
     """What a clone of the project holds, whether or not this copy has a history."""
-    for place in (".ci", "bench", "bin", "docs", "src", "tests"):
+    for place in (".ci", "bench", "bin", "docs", "src", "tests", "tools"):
         for path in (ROOT / place).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path
@@ -197,7 +198,7 @@ def test_a_long_function_is_found() -> None:
 # --- habits ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", python_files("src", "bench", "tests/support"), ids=name_of)
+@pytest.mark.parametrize("path", python_files("src", "bench", "tools", "tests/support"), ids=name_of)
 def test_a_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(tree_of(path))
 
@@ -223,7 +224,7 @@ def bad_habits(tree: ast.Module) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", python_files("src", "bench"), ids=name_of)
+@pytest.mark.parametrize("path", python_files("src", "bench", "tools"), ids=name_of)
 def test_the_code_has_no_sleep_no_shell_and_no_assert(path: Path) -> None:
     assert bad_habits(tree_of(path)) == []
 

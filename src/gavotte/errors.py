@@ -2,6 +2,7 @@
 
 GavotteError                 message, hint (what to do next), exit_code for the command line
 ├── UsageError               what was asked for is malformed; `path` names the culprit   (yours, exit 2)
+│   └── InvalidMachine       a machine file or a step of it that the QEMU binary wouldn't take; all problems at once
 ├── StateError               the right call at the wrong time; the message names the way out
 │   └── ForeignProcess       a sandbox was used in a process that didn't make it
 ├── HostError                this machine lacks something                              (the host's)
@@ -9,6 +10,7 @@ GavotteError                 message, hint (what to do next), exit_code for the 
 │   └── QemuNotFound         no QEMU binary
 ├── QemuError                QEMU said no, or went away                                (QEMU's)
 │   ├── QmpRefused           QEMU answered a command with an error: it had no effect
+│   ├── UnplugRefused        the guest doesn't let a device go: it is still there
 │   ├── QmpNotSent           the command never left this process: it had no effect
 │   ├── OutcomeUnknown       sent, and no answer will come: it may have had its effect
 │   ├── QmpProtocolError     what came over the wire is not QMP
@@ -26,6 +28,8 @@ GavotteError                 message, hint (what to do next), exit_code for the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "AgentError",
     "Bug",
@@ -40,6 +44,7 @@ __all__ = [
     "GuestSilent",
     "HostError",
     "ImageError",
+    "InvalidMachine",
     "OutcomeUnknown",
     "QemuError",
     "QemuExited",
@@ -48,6 +53,7 @@ __all__ = [
     "QmpProtocolError",
     "QmpRefused",
     "StateError",
+    "UnplugRefused",
     "UsageError",
 ]
 
@@ -72,6 +78,16 @@ class UsageError(GavotteError):
         super().__init__(f"{path}: {message}" if path else message, hint=hint)
         self.path = path
         self.problem = message
+
+
+class InvalidMachine(UsageError):
+    """What was described can't be: each of `problems` names its culprit by `path`, and may have a `hint` of its own."""
+
+    def __init__(self, problems: Sequence[UsageError], *, hint: str = "") -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            "\n".join(map(str, self.problems)), hint=hint or next((p.hint for p in problems if p.hint), "")
+        )
 
 
 class StateError(GavotteError):
@@ -109,6 +125,16 @@ class QmpRefused(QemuError):
         self.command = command
         self.error_class = error_class
         self.desc = desc
+
+
+class UnplugRefused(QemuError):
+    """QEMU asked the guest to let `device` go, and the guest refused (the event DEVICE_UNPLUG_GUEST_ERROR)."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(
+            f"the guest doesn't let {device!r} go", hint="see what uses it in the guest, end that, and try again"
+        )
+        self.device = device
 
 
 class QmpNotSent(QemuError):

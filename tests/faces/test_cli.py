@@ -259,7 +259,7 @@ def test_an_image_that_is_not_there(tmp_path: Path) -> None:
 # the program's own streams
 
 
-@pytest.mark.parametrize("words", ["image list", "explain --accel tcg", "--help"])
+@pytest.mark.parametrize("words", ["image list", "explain --accel tcg", "--help", "qemu props virtio-blk-pci --json"])
 def test_a_listing_into_a_full_device_or_a_broken_pipe_says_so_without_a_traceback(words: str, image: Image) -> None:
     full = ["sh", "-c", f'exec "$@" {words} > /dev/full', "sh", *GAVOTTE]
     ended = subprocess.run(full, capture_output=True, timeout=30, check=False)

@@ -18,6 +18,7 @@ import pytest
 
 from gavotte.errors import Bug, ForeignProcess, HostError, QemuError, QemuExited, UsageError
 from gavotte.qemu.binary import find_qemu
+from gavotte.qemu.document import document_to_argv
 from gavotte.qemu.fds import FdLedger, socketpair
 from gavotte.qemu.process import CONFINED, QemuProcess, start_process
 from gavotte.qemu.props import option_to_argv
@@ -37,7 +38,7 @@ def start(code: str, *arguments: str) -> Awaitable[QemuProcess]:
 
 
 def qemu(*options: str) -> list[str]:
-    return [os.fspath(find_qemu().path), "-machine", "none", "-display", "none", *CONFINED, *options]
+    return [os.fspath(find_qemu().path), "-machine", "none", "-display", "none", *document_to_argv(CONFINED), *options]
 
 
 # The start

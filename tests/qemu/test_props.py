@@ -148,7 +148,7 @@ def test_what_qemu_cannot_read_is_refused_in_values_and_keys(before: str, bad: s
 def test_what_json_cannot_carry_is_refused_and_named(value: object) -> None:
     props = cast(PropertyMap, {"outer": [{"inner": value}]})
     for encode in (plain, to_json, to_keyval):
-        with pytest.raises(UsageError, match=r"^outer\.0\.inner: "):
+        with pytest.raises(UsageError, match=r"^outer\[0\]\.inner: "):
             encode(props)
 
 

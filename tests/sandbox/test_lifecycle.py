@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import gavotte
 from gavotte import AsyncSandbox, State
 from gavotte.guest.image import Image
+from gavotte.qemu.binary import find_qemu
 from tests.support.leaks import exempt
 from tests.support.orphans import children_of
 
@@ -256,14 +258,27 @@ def test_a_qemu_that_is_killed_leaves_its_last_words() -> None:
     run(story)
 
 
-def test_a_qemu_that_refuses_its_options_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_qemu_that_refuses_its_options_is_quoted(tmp_path: Path) -> None:
+    picky = tmp_path / "picky-qemu"
+    spoil = 'case "$*" in *-kernel*) set -- "$@" -no-such-option;; esac'
+    picky.write_text(f'#!/bin/sh\n{spoil}\nexec {shlex.quote(str(find_qemu().path))} "$@"\n')
+    picky.chmod(0o755)
+
     async def story() -> None:
-        box = AsyncSandbox(accel="tcg", machine="pc-q35-99.0")
-        with pytest.raises(gavotte.QemuExited, match="unsupported machine type") as caught:
+        box = AsyncSandbox(accel="tcg", qemu=picky)
+        with pytest.raises(gavotte.QemuExited, match="no-such-option: invalid option") as caught:
             await box.start()
         assert caught.value.returncode == 1
-        assert "pc-q35-99.0" in " ".join(caught.value.argv)
+        assert "-kernel" in caught.value.argv
         assert caught.value.hint
+
+    run(story)
+
+
+def test_a_machine_type_that_this_qemu_does_not_have_is_refused_before_anything_starts() -> None:
+    async def story() -> None:
+        with pytest.raises(gavotte.InvalidMachine, match=r"machine\.type: this QEMU has no machine 'pc-q35-99\.0'"):
+            await AsyncSandbox(accel="tcg", machine="pc-q35-99.0").start()
 
     run(story)
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import gavotte.errors
 from gavotte.qemu.binary import find_qemu
+from gavotte.qemu.document import document_to_argv
 from gavotte.qemu.fds import FdLedger, socketpair
 from gavotte.qemu.process import CONFINED, QemuProcess, start_process
 from gavotte.qemu.props import option_to_argv
@@ -59,7 +60,8 @@ def with_qemu(options: Sequence[str], ask: Callable[[QmpClient], Awaitable[T]]) 
         ours, theirs = socketpair()
         with ours, FdLedger() as ledger:
             chardev = option_to_argv("chardev", {"backend": "socket", "id": "qmp", "fd": ledger.give(theirs, "QMP")})
-            base = [str(find_qemu().path), *CONFINED, "-display", "none", "-S", *chardev, "-mon", "qmp,mode=control"]
+            confined = document_to_argv(CONFINED)
+            base = [str(find_qemu().path), *confined, "-display", "none", "-S", *chardev, "-mon", "qmp,mode=control"]
             async with (
                 await start_process([*base, *options], ledger) as process,
                 await QmpClient.connect(ours, last_words=process.last_words) as client,
@@ -69,8 +71,8 @@ def with_qemu(options: Sequence[str], ask: Callable[[QmpClient], Awaitable[T]]) 
     return asyncio.run(main())
 
 
-def start_options(options: Sequence[str], folder: Path) -> None:
-    """Starts the real QEMU with `options`, stopped, and lets it quit over QMP. AssertionError with what it said.
+def start_options(options: Sequence[str], folder: Path, *, arch: str | None = None) -> None:
+    """Starts the real QEMU for `arch` with `options`, stopped; it quits over QMP. AssertionError with what it said.
 
     `folder` becomes its directory; there, sockets named in `options` appear.
     """
@@ -79,7 +81,7 @@ def start_options(options: Sequence[str], folder: Path) -> None:
     if any(option.startswith("stdio,") for option in options):
         options = [option.replace("stdio,signal=off,", "null,") for option in options]
     ended = subprocess.run(
-        [str(find_qemu().path), *options, *extra],
+        [str(find_qemu(arch).path), *options, *extra],
         input=monitor,
         capture_output=True,
         text=True,

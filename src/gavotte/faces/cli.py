@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import functools
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from gavotte.errors import GavotteError, HostError, UsageError
+from gavotte.errors import GavotteError, HostError, InvalidMachine, UsageError
+from gavotte.text import harmless
 
 __all__ = ["main"]
 
@@ -17,7 +20,7 @@ __all__ = ["main"]
 _FAILED = 125
 _INTERRUPTED = 130
 
-_OPTIONS = ("memory", "cpus", "accel", "machine", "kernel", "initrd", "append", "qemu", "boot_timeout")
+_OPTIONS = ("memory", "cpus", "accel", "arch", "machine", "kernel", "initrd", "append", "qemu", "boot_timeout")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_stdout()
         return 128 + 13
     except Exception as error:  # an exit status of 1 would be taken for the command's
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            _complain(_unwritable(error), words)  # more was printed than waits for _flush
+            return _FAILED
         if os.environ.get("GAVOTTE_DEBUG"):
             raise
         print(f"gavotte: a bug: {error!r}\n  next: run again with GAVOTTE_DEBUG=1 and report it", file=sys.stderr)
@@ -69,8 +75,12 @@ def _flush() -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _silence_stdout()
-        raise HostError(f"can't write to stdout: {error.strerror}", hint="free some space where it goes") from error
+        raise _unwritable(error) from error
+
+
+def _unwritable(error: OSError) -> HostError:
+    _silence_stdout()
+    return HostError(f"can't write to stdout: {error.strerror}", hint="free some space where it goes")
 
 
 def _silence_stdout() -> None:
@@ -85,10 +95,11 @@ def _end(number: int, _frame: object) -> NoReturn:
 
 def _dispatch(words: list[str]) -> int:
     command: list[str] | None = None
-    if words[:1] in (["run"], ["explain"]) and "--" in words:  # what follows is the command's, whatever it looks like
+    takes_command = words[:1] in (["run"], ["explain"]) or words[:2] == ["qemu", "import"]
+    if takes_command and "--" in words:  # what follows is the command's, whatever it looks like
         cut = words.index("--")
         words, command = words[:cut], words[cut + 1 :]
-    options, unknown = _parser().parse_known_args(words)
+    options, unknown = _parser(words[:1]).parse_known_args(words)
     if unknown:  # parse_args would point to the help of `gavotte`, which doesn't list the command's options
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if command is not None:
@@ -98,6 +109,13 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _complain(error: GavotteError, words: Sequence[str]) -> None:
+    if isinstance(error, InvalidMachine):
+        for problem in error.problems:
+            text = f"{problem}; {problem.hint}" if problem.hint else str(problem)
+            print(f"gavotte: {harmless(text)}", file=sys.stderr)
+        if words[0] != "qemu":  # there, the problems are in a file of the user's
+            print(f"  next: gavotte {words[0]} --help", file=sys.stderr)
+        return
     message, hint = error.message, error.hint
     if isinstance(error, UsageError) and error.path == "argv":
         message, hint = error.problem, hint or f"gavotte {words[0]} [options] -- CMD [ARG…]"
@@ -181,10 +199,12 @@ def _check(options: argparse.Namespace) -> int:
 
 def _image_build(options: argparse.Namespace) -> int:
     from gavotte.faces.progress import Progress
-    from gavotte.guest.image import build_image
+    from gavotte.sandbox.images import build_image
 
     with Progress() as progress:
-        image = build_image(suite=options.suite, mirror=options.mirror, update=options.update, progress=progress)
+        image = build_image(
+            options.arch, suite=options.suite, mirror=options.mirror, update=options.update, progress=progress
+        )
     print(image.id)
     return 0
 
@@ -193,8 +213,9 @@ def _image_list(options: argparse.Namespace) -> int:
     from gavotte.faces import tables
     from gavotte.guest.image import find_image, list_images
 
-    current = find_image()
-    tables.print_images(list_images(), current.id if current else None, as_json=options.json)
+    images = list_images()
+    current = (find_image(arch) for arch in {image.manifest.recipe.architecture for image in images})
+    tables.print_images(images, {image.id for image in current if image}, as_json=options.json)
     return 0
 
 
@@ -257,7 +278,7 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(first: list[str]) -> argparse.ArgumentParser:
     from gavotte import __version__
 
     parser = _Parser(
@@ -268,7 +289,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_check(commands)
     _add_image(commands)
+    _add_qemu(commands, chosen=first == ["qemu"])
     return parser
+
+
+def _add_qemu(commands: Any, *, chosen: bool) -> None:
+    """The arguments of the many `qemu` commands are made only for who asks for one of them."""
+    help = "machine files: check, argv, run, import; what a QEMU binary has: devices, props, …; adopt a running QEMU"
+    parser = commands.add_parser("qemu", help=help, description=help, allow_abbrev=False)
+    if chosen:
+        from gavotte.faces.qemu import files, tables
+
+        actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+        for module in (files, tables):
+            module.add_actions(functools.partial(_add_command, actions))
 
 
 def _add_command(commands: Any, name: str, handler: Callable[[argparse.Namespace], int], help: str) -> Any:
@@ -296,10 +330,12 @@ def _add_sandbox_options(parser: argparse.ArgumentParser) -> None:
         "--accel", default="auto", metavar="auto|kvm|tcg", help="auto takes KVM where a guest was seen to run on it"
     )
     group.add_argument(
+        "--arch", metavar="ARCH", help="x86_64, aarch64, ppc64, s390x or riscv64; emulated unless it is this host's own"
+    )
+    group.add_argument(
         "--machine",
-        default="q35",
         metavar="TYPE",
-        help="q35 (default), pc, a versioned pc type, or microvm (boots reliably with KVM only)",
+        help="on x86_64 q35 (default), pc, or microvm (boots reliably with KVM only); or a versioned type (virt-7.2)",
     )
     group.add_argument("--kernel", metavar="FILE", help="a vmlinux or bzImage instead of the image's")
     group.add_argument("--initrd", metavar="FILE", help="an initramfs with Gavotte's agent instead of the image's")
@@ -341,6 +377,7 @@ def _add_image(commands: Any) -> None:
     image = commands.add_parser("image", help="the guest image: build, list, rm, path, export, import")
     actions = image.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
     build = _add_command(actions, "build", _image_build, "build the image unless a current one is there; prints its id")
+    build.add_argument("--arch", metavar="ARCH", help="the processor that the image is for (this host's)")
     build.add_argument("--suite", metavar="NAME", help="the Debian release (this host's, else bookworm)")
     build.add_argument("--mirror", metavar="URL", help="the Debian archive (from this host's apt sources)")
     build.add_argument("--update", action="store_true", help="ask the archive for newer packages")

@@ -10,6 +10,7 @@ from gavotte.errors import ImageError
 from gavotte.guest.image import find_image
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, plan_machine
 from gavotte.qemu.binary import find_qemu
+from gavotte.qemu.document import document_to_options
 from gavotte.sandbox.accel import expected_accel
 from gavotte.sandbox.boot import AGENT_PORT, machine_config
 from gavotte.sandbox.lifecycle import artifacts
@@ -31,22 +32,15 @@ def explain(options: Mapping[str, Any]) -> Iterator[str]:
     Starts no guest: the accelerator is the one that is known or assumed to work. Raises UsageError and HostError.
     """
     spec = make_spec(**options)
-    binary = find_qemu(path=spec.qemu)
-    image = find_image()
+    binary = find_qemu(spec.arch, spec.qemu)
+    image = find_image(spec.arch)
     if image is None:
-        raise ImageError("there is no guest image yet, so its files have no names", hint="gavotte image build")
+        raise ImageError(
+            "there is no guest image yet, so its files have no names", hint=f"gavotte image build --arch {spec.arch}"
+        )
     files = artifacts(image)
     config = machine_config("gavotte", spec, expected_accel(binary, spec, files), files)
-    yield f"{shlex.quote(str(binary.path))} \\"
-    lines = list(_by_option(plan_machine(config, _WIRES)))
-    yield from (f"  {line} \\" for line in lines[:-1])
+    written = document_to_options(plan_machine(config, _WIRES))
+    lines = [shlex.quote(str(binary.path)), *map(shlex.join, written)]
+    yield from (f"{'  ' * (number > 0)}{line} \\" for number, line in enumerate(lines[:-1]))
     yield f"  {lines[-1]}"
-
-
-_FLAGS = ("-nodefaults", "-no-user-config", "-no-reboot")  # the options of ours that take no value
-
-
-def _by_option(argv: list[str]) -> Iterator[str]:
-    words = iter(argv)
-    for word in words:
-        yield word if word in _FLAGS else shlex.join([word, next(words)])

@@ -12,6 +12,7 @@ from typing import Any
 from gavotte.errors import CommandTimeout, GuestError, HostError
 from gavotte.faces.terminal import StdinReader, StdoutWriter, is_broken_pipe, is_terminal, raw_mode, window_size
 from gavotte.guest.command import AsyncProcess, OutputStream
+from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.lifecycle import AsyncSandbox
 
 __all__ = ["RunRequest", "run"]
@@ -53,16 +54,18 @@ def run(request: RunRequest, options: Mapping[str, Any]) -> int:
 
 def _ensure_image(options: Mapping[str, Any]) -> None:
     """Build the first image here, in the main thread, where a signal ends it; in a thread of the loop it would not."""
-    from gavotte.guest.image import build_image, find_image
+    from gavotte.guest.image import find_image
+    from gavotte.sandbox.spec import make_spec
 
-    if find_image() is None:
+    spec = make_spec(**options)
+    if find_image(spec.arch) is None:
         from gavotte.faces.progress import Progress
         from gavotte.qemu.binary import find_qemu
-        from gavotte.sandbox.spec import make_spec
+        from gavotte.sandbox.images import build_image
 
-        find_qemu(path=make_spec(**options).qemu)  # what can't work is told before a minute's work
+        find_qemu(spec.arch, spec.qemu)  # what can't work is told before a minute's work
         with Progress() as progress:
-            build_image(progress=progress)
+            build_image(spec.arch, qemu=spec.qemu, progress=progress)
 
 
 def say(text: str) -> None:
@@ -89,7 +92,7 @@ async def _run(request: RunRequest, options: Mapping[str, Any]) -> int:
 
 async def _start(box: AsyncSandbox, request: RunRequest) -> None:
     await box.start()
-    if box.accel != "kvm" and not request.quiet and box.spec.accel == "auto":
+    if box.accel != "kvm" and not request.quiet and box.spec.accel == "auto" and box.spec.arch == host_arch():
         say(f"note: running on {box.accel.upper()} (emulation): {box.accel_reason}")
     if request.verbose:
         for name, seconds in box.phases:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +30,16 @@ def print_findings(findings: Sequence[Finding]) -> None:
             print(f"{'':17}next: {finding.remedy}")
 
 
-def print_images(images: Sequence[Image], current: str | None, *, as_json: bool) -> None:
-    """Id, suite, time of making, size, and which one is used."""
+def print_images(images: Sequence[Image], current: Collection[str], *, as_json: bool) -> None:
+    """Id, suite, architecture, time of making, size, and which one is used."""
     rows: list[dict[str, Any]] = [
         {
             "id": image.id,
             "suite": image.manifest.recipe.suite,
+            "architecture": image.manifest.recipe.architecture,
             "created": datetime.fromtimestamp(image.created).isoformat(timespec="minutes"),
             "bytes": sum(file.stat().st_size for file in image.path.iterdir()),
-            "current": image.id == current,
+            "current": image.id in current,
         }
         for image in images
     ]
@@ -47,4 +48,5 @@ def print_images(images: Sequence[Image], current: str | None, *, as_json: bool)
         return
     for row in rows:
         size = f"{row['bytes'] / 1e6:.0f} MB"
-        print(f"{row['id']}  {row['suite']}  {row['created']}  {size:>7}{'  current' if row['current'] else ''}")
+        made_for = f"{row['suite']:<8}  {row['architecture']:<7}"
+        print(f"{row['id']}  {made_for}  {row['created']}  {size:>7}{'  current' if row['current'] else ''}")

@@ -30,6 +30,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import time
 from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,7 +48,7 @@ PROTOCOL, PORT_NAME = 1, "gavotte.agent"
 MAGIC = 0x4756
 HEADER = struct.Struct(">HBBII")
 MAX_PAYLOAD = 4 << 20  # a request carries argv and env, which Linux bounds at about 2 MiB (execve(2), ARG_MAX)
-PAGE, CHUNK = 4096, 64 << 10  # CHUNK: the largest DATA payload that either end sends
+PAGE, CHUNK = os.sysconf("SC_PAGE_SIZE"), 64 << 10  # CHUNK: the largest DATA payload that either end sends
 WINDOW = 1 << 20  # initial credit of each stream
 RESERVE = 32 << 20  # bytes kept from commands: with less, the guest reads its programs over and over, not running any
 REST = 0.002  # seconds that a busy pipe is left to fill: without it each page that a command writes is a frame
@@ -118,9 +119,9 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 2, 4, 8, 
 HIDDEN = MS_NOSUID | MS_NODEV | MS_NOEXEC  # of file systems that only tell about the kernel
 MS_RDONLY, MNT_DETACH = 1, 2
 CLONE_NEWCGROUP, CLONE_STAGE = 0x02000000, 0x2C020000  # STAGE: pid, mount, ipc and uts namespaces
-SYS_FINIT_MODULE, SYS_PIVOT_ROOT = 313, 155  # of x86_64 (asm/unistd_64.h)
+SYSCALLS = {"ppc64le": (353, 203), "s390x": (344, 217), "x86_64": (313, 155)}  # newer ones: asm-generic/unistd.h
+SYS_FINIT_MODULE, SYS_PIVOT_ROOT = SYSCALLS.get(os.uname().machine, (273, 41))
 RB_POWER_OFF, F_SETPIPE_SZ = 0x4321FEDC, 1031
-TIOCGPTN, TIOCSPTLCK, TIOCSWINSZ, TIOCSCTTY = 0x80045430, 0x40045431, 0x5414, 0x540E
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP, NETLINK_KOBJECT_UEVENT = 0x8913, 0x8914, 1, 15
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -452,7 +453,7 @@ class Stage:
             for target, fd in enumerate(stdio):
                 os.dup2(fd, target)
             if request["tty"]:
-                fcntl.ioctl(0, TIOCSCTTY, 0)
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             write_file("/proc/self/oom_score_adj", "0")
             for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, a command doesn't
                 signal.signal(ignored, signal.SIG_DFL)
@@ -563,11 +564,9 @@ class Stage:
 
 def open_terminal(size: list[int]) -> tuple[int, int]:
     """A new pseudo terminal of this root's devpts: (master, slave), with `size` as [rows, columns]."""
-    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    number = struct.unpack("I", fcntl.ioctl(master, TIOCGPTN, bytes(4)))[0]
-    fcntl.ioctl(master, TIOCSPTLCK, bytes(4))
-    fcntl.ioctl(master, TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-    return master, os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    master, slave = os.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    return master, slave
 
 
 # --- the stage's world -----------------------------------------------------------------------------------------------
@@ -744,7 +743,7 @@ class Outlet(Stream):
     def end(self) -> None:
         """The command is over: what it wrote is still delivered; what others write from now on isn't waited for."""
         if self.fd >= 0:
-            self.left = struct.unpack("i", fcntl.ioctl(self.fd, 0x541B, bytes(4)))[0]  # FIONREAD
+            self.left = struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)))[0]
             self.update() if self.left else self.on_ready(0)
 
 
@@ -993,7 +992,7 @@ class Agent:
         command = self.commands.get(request["target"])
         outlet = command.outlets.get(STDOUT) if command else None
         if outlet is not None and outlet.fd >= 0:
-            fcntl.ioctl(outlet.fd, TIOCSWINSZ, struct.pack("HHHH", *request["size"], 0, 0))
+            fcntl.ioctl(outlet.fd, termios.TIOCSWINSZ, struct.pack("HHHH", *request["size"], 0, 0))
         return {}
 
     def op_sync(self, _channel: int, _request: dict[str, Json]) -> Json:
@@ -1132,8 +1131,9 @@ class Boot:
             if path in self._loaded:
                 continue
             with open(f"/{path}", "rb", buffering=0) as file:
+                fd, flags = ctypes.c_long(file.fileno()), ctypes.c_long(0)
                 try:
-                    checked(libc.syscall(ctypes.c_long(SYS_FINIT_MODULE), file.fileno(), b"", 0), path)
+                    checked(libc.syscall(ctypes.c_long(SYS_FINIT_MODULE), fd, b"", flags), path)
                 except OSError as error:  # for a kernel of the user's own: what is missing is missed soon enough
                     if error.errno != errno.EEXIST:
                         log(str(error))

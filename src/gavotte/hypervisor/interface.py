@@ -30,6 +30,7 @@ class MachineConfig:
     """All that a machine is started with. `memory` is in bytes."""
 
     name: str
+    arch: str
     machine: str
     accel: str
     vcpus: int

@@ -6,11 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gavotte.errors import QemuNotFound, QmpProtocolError
+from gavotte.errors import QemuNotFound
+from gavotte.qemu.machines import host_arch
 
-__all__ = ["QemuBinary", "find_program", "find_qemu", "probe_version"]
+__all__ = ["QemuBinary", "find_program", "find_qemu"]
 
-# The Debian packages; qemu-system-misc holds what is not named here.
+# The Debian packages. What isn't named here is a package, or what one provides, by the name of its program.
 _PACKAGES = {
     "aarch64": "qemu-system-arm",
     "arm": "qemu-system-arm",
@@ -48,15 +49,17 @@ def find_program(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
 
 
-def find_qemu(arch: str = "x86_64", path: str | None = None) -> QemuBinary:
+def find_qemu(arch: str | None = None, path: str | None = None) -> QemuBinary:
     """Gives the binary at `path`, else at the variable GAVOTTE_QEMU, else `qemu-system-<arch>` on PATH.
 
+    The variable names the binary for this host's architecture, which `arch` is unless given; it isn't asked for others.
     Raises QemuNotFound, with the package to install as its hint.
     """
+    arch = arch or host_arch()
     chosen, source = _choose(arch, path)
     found = find_program(chosen)
     if found is None:
-        hint = f"apt-get install {_PACKAGES.get(arch, 'qemu-system-misc')}"
+        hint = f"apt-get install {_PACKAGES.get(arch, f'qemu-system-{arch}')}"
         if source:
             hint = f"correct {source}, or leave it out and {hint}"
         raise QemuNotFound(f"no QEMU for {arch}: {_why_not(chosen)}", hint=hint)
@@ -70,7 +73,7 @@ def _choose(arch: str, path: str | None) -> tuple[str, str]:
     """Gives the name to look for and, where somebody chose it, what they chose it with."""
     if path:
         return path, "the path"
-    if from_env := os.environ.get("GAVOTTE_QEMU"):
+    if arch == host_arch() and (from_env := os.environ.get("GAVOTTE_QEMU")):
         return from_env, "GAVOTTE_QEMU"
     return f"qemu-system-{arch}", ""
 
@@ -82,32 +85,3 @@ def _why_not(name: str) -> str:
     if path.is_dir():
         return f"{name} is a directory"
     return f"{name} is not executable" if path.exists() else f"{name} does not exist"
-
-
-async def probe_version(binary: QemuBinary, *, deadline: float = 10.0) -> tuple[int, int, int]:
-    """Gives the binary's version as it tells it over QMP, from a throw-away process without a machine.
-
-    For messages and records only: what a binary can do is asked of its schema.
-
-    Raises QemuError when the binary doesn't answer within `deadline` seconds, HostError as `start_process`.
-    """
-    # Off the start-up path, and these modules import this one.
-    from gavotte.qemu.fds import FdLedger, socketpair
-    from gavotte.qemu.process import CONFINED, start_process
-    from gavotte.qemu.props import option_to_argv
-    from gavotte.qmp.client import QmpClient
-
-    ours, theirs = socketpair()
-    with ours, FdLedger() as ledger:
-        chardev = option_to_argv("chardev", {"backend": "socket", "id": "qmp", "fd": ledger.give(theirs, "QMP")})
-        monitor = option_to_argv("mon", {"chardev": "qmp", "mode": "control"})
-        argv = [str(binary.path), "-machine", "none", "-display", "none", *CONFINED, *chardev, *monitor]
-        async with (
-            await start_process(argv, ledger) as process,
-            await QmpClient.connect(ours, deadline=deadline, last_words=process.last_words) as client,
-        ):
-            match client.greeting.version:
-                case {"qemu": {"major": int(major), "minor": int(minor), "micro": int(micro)}}:
-                    return major, minor, micro
-                case other:
-                    raise QmpProtocolError(f"{binary.path} greets with an unknown version: {other!r}")

@@ -1,40 +1,115 @@
-"""Machine types as rows of data: what has to be said differently for each."""
+"""Machine types as rows of data: what has to be said differently for each.
+
+The rows depend on nothing but themselves. Only `host_arch` looks at the host, for who names no architecture.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gavotte.qemu.props import PropertyMap
+from gavotte.qemu.props import Json, PropertyMap
 
-__all__ = ["MACHINES", "Machine", "find_machine"]
+__all__ = ["ARCHES", "MACHINES", "Machine", "canonical_arch", "find_machine", "host_arch", "machines_of"]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine type. `serial` is the kernel's name of the console, `driver` QEMU's of the device behind it."""
+    """One machine type of the emulator `qemu-system-ARCH`.
+
+    `versioned` is what the names of its versioned types begin with, `emulated` the options that TCG needs beside
+    `options`. `serial` is the kernel's name of the console,
+    `driver` QEMU's of the device behind it; without a driver it is the first serial port that the machine has anyway.
+    `cpus` names the model for each accelerator. `smallest` is the memory, in bytes, that a guest with its image boots
+    in: with less, kernel and initramfs leave a command nothing to run in.
+    """
 
     arch: str
+    type: str
+    versioned: str = ""
     options: PropertyMap = field(default_factory=dict)
+    emulated: PropertyMap = field(default_factory=dict)
+    cpus: Mapping[str, str] = field(default_factory=lambda: {"kvm": "host", "tcg": "max"})
     virtio: str = "pci"
     serial: str = "ttyS0"
-    driver: str = "isa-serial"
+    driver: str | None = "isa-serial"
+    smallest: int = 128 << 20
 
 
 # What a sandbox has no use for costs start-up time under emulation: each device is probed by firmware and kernel.
-_PC = {"usb": False, "vmport": False, "smbus": False, "hpet": False}
+_PC: dict[str, Json] = {"usb": False, "vmport": "off", "smbus": False, "hpet": False}
 
-MACHINES = {
-    "q35": Machine("x86_64", {**_PC, "sata": False}),
-    "pc": Machine("x86_64", _PC),
+# The first row of an architecture is its default.
+MACHINES = (
+    Machine("x86_64", "q35", "pc-q35-", {**_PC, "sata": False}),
+    Machine("x86_64", "pc", "pc-i440fx-", _PC),
     # Debian's kernel has no virtio-mmio device tables there: without PCI it finds no virtio device at all
-    "microvm": Machine("x86_64", {"pcie": True, "isa-serial": False}),
-}
+    Machine("x86_64", "microvm", options={"pcie": True, "isa-serial": False}),
+    # `max` has pointer authentication, whose emulation makes a boot four times as long
+    Machine(
+        "aarch64",
+        "virt",
+        "virt-",
+        {"gic-version": "max"},  # the default one stops at eight processors
+        cpus={"kvm": "host", "tcg": "cortex-a57"},
+        serial="ttyAMA0",
+        driver=None,
+    ),
+    Machine(
+        "ppc64",
+        "pseries",
+        "pseries-",
+        {"usb": False},
+        # the defaults are remedies for flaws of real processors: TCG warns that it has none of them
+        emulated={"cap-cfpc": "broken", "cap-sbbc": "broken", "cap-ibs": "broken", "cap-ccf-assist": False},
+        cpus={"kvm": "host", "tcg": "power9"},
+        serial="hvc0",
+        driver="spapr-vty",
+        smallest=256 << 20,  # pages of 64 KiB
+    ),
+    Machine(
+        "s390x",
+        "s390-ccw-virtio",
+        "s390-ccw-virtio-",
+        virtio="ccw",
+        serial="ttysclp0",
+        driver="sclpconsole",
+    ),
+    Machine(
+        "riscv64",
+        "virt",
+        "virt-",
+        cpus={"kvm": "host", "tcg": "rv64"},
+        driver=None,
+        smallest=192 << 20,  # its kernel is a large one
+    ),
+)
+
+ARCHES = tuple(dict.fromkeys(row.arch for row in MACHINES))
+
+# What kernels and Debian call an architecture, where that isn't QEMU's name.
+_ALIASES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "ppc64", "ppc64el": "ppc64"}
 
 
-def find_machine(type: str) -> Machine | None:
-    """The row for a QEMU machine type, versioned ones (`pc-q35-7.2`, `pc-i440fx-9.0`) included."""
-    if type.startswith("pc-q35-"):
-        return MACHINES["q35"]
-    if type.startswith("pc-i440fx-"):
-        return MACHINES["pc"]
-    return MACHINES.get(type)
+def canonical_arch(name: str) -> str:
+    """QEMU's name of an architecture: `ppc64` for `ppc64le`. A name that isn't known stays as it is."""
+    return _ALIASES.get(name, name)
+
+
+def host_arch() -> str:
+    """The architecture of this host's processor, by QEMU's name."""
+    return canonical_arch(os.uname().machine)
+
+
+def machines_of(arch: str) -> tuple[Machine, ...]:
+    """The rows of an architecture, its default first; none for one that isn't known."""
+    return tuple(row for row in MACHINES if row.arch == canonical_arch(arch))
+
+
+def find_machine(arch: str, type: str) -> Machine | None:
+    """The row for a QEMU machine type, versioned ones (`pc-q35-7.2`, `virt-9.0`) included."""
+    for row in machines_of(arch):
+        if type == row.type or (row.versioned and type.startswith(row.versioned) and type != row.versioned):
+            return row
+    return None

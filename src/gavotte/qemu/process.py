@@ -18,7 +18,7 @@ from typing import Any, Final, Self, TypeAlias
 from gavotte.errors import Bug, ForeignProcess, HostError, QemuExited, UsageError
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.fds import FdLedger
-from gavotte.qemu.props import option_to_argv
+from gavotte.qemu.sections import Document
 from gavotte.qemu.tail import Tail
 
 __all__ = ["CONFINED", "PoliteRung", "QemuProcess", "start_process"]
@@ -28,12 +28,12 @@ PoliteRung: TypeAlias = tuple[str, Callable[[], Awaitable[None]], float]
 
 _DENIED = ("obsolete", "elevateprivileges", "spawn", "resourcecontrol")
 
-CONFINED: Final = (
-    "-nodefaults",
-    "-no-user-config",
-    *option_to_argv("sandbox", {"enable": True, **dict.fromkeys(_DENIED, "deny")}),
-)
-"""Options that every QEMU of ours gets: no device that wasn't asked for, no system calls it can do without."""
+CONFINED: Final[Document] = {
+    "nodefaults": True,
+    "no-user-config": True,
+    "sandbox": {"enable": True, **dict.fromkeys(_DENIED, "deny")},
+}
+"""Sections that every QEMU of ours has: no device that wasn't asked for, no system calls it can do without."""
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 

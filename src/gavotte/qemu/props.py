@@ -12,22 +12,27 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from gavotte.errors import UsageError
 from gavotte.qmp import wire
 
 __all__ = [
+    "IMPLIED_KEY",
+    "Fd",
     "Json",
+    "Kind",
     "PropertyMap",
     "Recipe",
     "Step",
+    "is_passable",
     "option_to_argv",
     "plain",
     "recipe_to_argv",
     "step_to_argv",
     "to_json",
     "to_keyval",
+    "word_to_argv",
 ]
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -36,11 +41,24 @@ Kind: TypeAlias = Literal["object", "chardev", "netdev", "blockdev", "fsdev", "d
 
 
 @dataclass(frozen=True, slots=True)
+class Fd:
+    """A descriptor of this process that a step lends to QEMU. In the step's map it goes by `name`.
+
+    `name` begins with a letter. Where the map says `"fd": name` (or `fds`, `vhostfd`, `vhostfds`), QEMU is told the
+    number that the child got, when it is started, or the name, over QMP (`getfd`).
+    """
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One thing that QEMU is told: the option `-<kind>` with these properties, or its QMP command."""
 
     kind: Kind
     props: PropertyMap
+    fds: tuple[Fd, ...] = ()
 
 
 Recipe: TypeAlias = tuple[Step, ...]
@@ -48,17 +66,53 @@ Recipe: TypeAlias = tuple[Step, ...]
 
 _JSON_OPTIONS = frozenset({"object", "netdev", "blockdev", "device"})
 
-# The key that each option lets its first value go without (`implied_opt_name` in QEMU's sources).
-_IMPLIED_KEY = {
+IMPLIED_KEY: Final[Mapping[str, str]] = {
     "accel": "accel",
+    "acpitable": "data",
+    "audio": "driver",
+    "audiodev": "driver",
+    "blockdev": "driver",
+    "boot": "order",
     "chardev": "backend",
     "cpu": "model",
+    "device": "driver",
+    "display": "type",
     "fsdev": "fsdriver",
+    "fw_cfg": "name",
+    "icount": "shift",
     "m": "size",
     "machine": "type",
+    "mon": "chardev",
     "name": "guest",
+    "netdev": "type",
+    "numa": "type",
+    "object": "qom-type",
+    "option-rom": "romfile",
+    "plugin": "file",
     "sandbox": "enable",
     "smp": "cpus",
+    "tpmdev": "type",
+    "trace": "enable",
+    "vnc": "vnc",
+}
+"""The key that each option lets its first value go without (`implied_opt_name` in QEMU's sources)."""
+
+# A list is a key given again and again where QemuOpts reads the option (opts-visitor.c, smbios.c, semihosting/config.c,
+# spice-core.c), and `key.0=`, `key.1=` where keyval.c does.
+_REPEATING = frozenset({"numa", "semihosting-config", "smbios", "spice"})
+
+# Where `help` or `?` as a value makes QEMU print a list and exit with status 0, as if all were well. Elsewhere it is a
+# value like another, or QEMU refuses it.
+_PRINTS_HELP: Mapping[str, tuple[str, ...]] = {
+    "accel": ("accel",),
+    "audio": ("driver", "model"),
+    "chardev": ("backend",),
+    "plugin": ("file",),
+    "trace": ("enable",),
+}
+_HELP_WORDS: Mapping[str, frozenset[str]] = {
+    "d": frozenset({"help", "?", "trace:help", "trace:?"}),
+    "vga": frozenset({"help"}),
 }
 
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -70,6 +124,7 @@ _BARE = re.compile(r"(?!help$)[A-Za-z0-9_.+-]+")
 # (is_valid_codepoint in util/unicode.c), so they are refused everywhere: hot and cold must agree.
 _PLANE_ENDS = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
 _UNWRITABLE = re.compile(f"[\0\ud800-\udfff\ufdd0-\ufdef{_PLANE_ENDS}]")
+_UNPASSABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # as an argument; \udc80 to \udcff are single bytes
 
 
 def to_json(props: PropertyMap) -> str:
@@ -83,25 +138,26 @@ def to_json(props: PropertyMap) -> str:
     return json.dumps(plain(props), separators=(",", ":"))
 
 
-def to_keyval(props: PropertyMap, *, first: str | None = None) -> str:
+def to_keyval(props: PropertyMap, *, first: str | None = None, repeat: bool = False) -> str:
     """Gives the `key=value,...` text: commas doubled, bool as on and off, nesting as `a.b=c` and `a.0=c`.
 
-    The value of the key `first` comes first and bare, as in `q35,usb=off`; where it could be mistaken
-    for something else (it holds `=` or `,`, or reads `help`), it keeps its key.
+    With `repeat`, a list is written as its key once for each item: `a=c,a=d`. The value of the key `first` comes
+    first and bare, as in `q35,usb=off`; where it could be mistaken for something else (it holds `=` or `,`, or reads
+    `help`), it keeps its key.
 
     Raises UsageError as `plain` does, and for a malformed key and a value that this syntax can't write:
     None, an empty mapping, an empty list.
     """
     values: dict[str, str] = {}
-    for key, text in _leaves(plain(props), ""):
+    for key, texts in _leaves(plain(props), "", repeat):
         if key in values:
             raise UsageError("given twice, once with a dotted key", path=key)
-        values[key] = text
-    words = [f"{key}={text.replace(',', ',,')}" for key, text in values.items() if key != first]
+        values[key] = ",".join(f"{key}={text.replace(',', ',,')}" for text in texts)
     if first is not None and first in values:
-        text = values[first]
-        words.insert(0, text if _BARE.fullmatch(text) else f"{first}={text.replace(',', ',,')}")
-    return ",".join(words)
+        pair = values.pop(first)
+        bare = pair.removeprefix(f"{first}=")
+        values = {first: bare if _BARE.fullmatch(bare) else pair, **values}
+    return ",".join(values.values())
 
 
 def option_to_argv(option: str, props: PropertyMap) -> list[str]:
@@ -112,10 +168,30 @@ def option_to_argv(option: str, props: PropertyMap) -> list[str]:
     """
     if option in _JSON_OPTIONS:
         return [f"-{option}", to_json(props)]
-    text = to_keyval(props, first=_IMPLIED_KEY.get(option))
+    for key in _PRINTS_HELP.get(option, ()):
+        if props.get(key) in ("help", "?"):
+            raise _asks_for_help(key)
     if option == "cpu":
-        _check_cpu(text)
-    return [f"-{option}", text]
+        _check_cpu(props)
+    return [f"-{option}", to_keyval(props, first=IMPLIED_KEY.get(option), repeat=option in _REPEATING)]
+
+
+def word_to_argv(option: str, word: str) -> list[str]:
+    """Gives the two arguments of an option that takes its word literally, whatever it begins with.
+
+    Bytes that aren't UTF-8 stand as `os.fsdecode` writes them. Raises UsageError for what can't be an argument, and
+    for the words that make QEMU print help.
+    """
+    if not _HELP_WORDS.get(option, frozenset()).isdisjoint(word.split(",")):
+        raise _asks_for_help("")
+    if not is_passable(word):
+        raise UsageError("an argument can't hold NUL, nor a surrogate that doesn't stand for a byte")
+    return [f"-{option}", word]
+
+
+def is_passable(word: str) -> bool:
+    """Tells whether a word can be an argument or a path: it has bytes, and no NUL among them."""
+    return not _UNPASSABLE.search(word)
 
 
 def step_to_argv(step: Step) -> list[str]:
@@ -155,7 +231,7 @@ def _plain(value: object, path: str) -> wire.Json:
         case Mapping():
             return {_checked_key(key, path): _plain(item, f"{path}.{key}") for key, item in value.items()}
         case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
-            return [_plain(item, f"{path}.{index}") for index, item in enumerate(value)]
+            return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
     raise UsageError(
         f"a value of type {type(value).__name__} can't be given to QEMU",
         path=path,
@@ -171,29 +247,42 @@ def _checked_key(key: object, path: str) -> str:
 
 def _checked_text(text: str, path: str) -> str:
     if found := _UNWRITABLE.search(text):
-        raise UsageError(f"QEMU can't be given the character U+{ord(found[0]):04X}", path=path)
+        hint = "make a symbolic link whose name is UTF-8" if "\udc80" <= found[0] <= "\udcff" else ""
+        raise UsageError(f"QEMU can't be given the character U+{ord(found[0]):04X}", path=path, hint=hint)
     return text
 
 
-def _leaves(value: wire.Json, key: str) -> Iterator[tuple[str, str]]:
-    """Walks a plain value, giving each leaf's dotted key and its text before commas are doubled."""
+def _asks_for_help(key: str) -> UsageError:
+    return UsageError(
+        "this word makes QEMU print a list instead of starting",
+        path=key,
+        hint="gavotte qemu devices, machines, cpus … list what a binary has",
+    )
+
+
+def _leaves(value: wire.Json, key: str, repeat: bool) -> Iterator[tuple[str, list[str]]]:
+    """Walks a plain value, giving each leaf's dotted key and its text, or texts, before commas are doubled."""
     match value:
+        case list() if value and repeat:
+            yield key, [text for item in value for _, texts in _leaves(item, key, False) for text in texts]
         case dict() | list() if value or not key:
             for name, item in value.items() if isinstance(value, dict) else enumerate(value):
                 if not _KEY.fullmatch(str(name)):
                     raise UsageError(f"{name!r} can't be a key in QEMU's key=value syntax", path=key)
-                yield from _leaves(item, f"{key}.{name}" if key else str(name))
+                yield from _leaves(item, f"{key}.{name}" if key else str(name), repeat)
         case bool():
-            yield key, "on" if value else "off"
+            yield key, ["on" if value else "off"]
         case str() | int() | float():
-            yield key, str(value)
+            yield key, [str(value)]
         case _:
             raise UsageError(f"key=value syntax has no way to write {value!r}", path=key, hint="leave it out")
 
 
-def _check_cpu(text: str) -> None:
+def _check_cpu(props: PropertyMap) -> None:
     """`-cpu` cuts at every comma, doubled or not: a value `a,vmx=on` would set a feature of its own."""
-    if ",," in text:
-        raise UsageError("a value holds a comma, which -cpu has no way to take", path="cpu")
-    if not _BARE.fullmatch(text.partition(",")[0]):
-        raise UsageError("-cpu needs a 'model' made of letters, digits and _ . + -", path="cpu.model")
+    for key, texts in _leaves(plain(props), "", False):
+        if any("," in text for text in texts):
+            raise UsageError("the value holds a comma, which -cpu has no way to take", path=key)
+    model = props.get("model")
+    if not isinstance(model, str) or not _BARE.fullmatch(model):
+        raise UsageError("-cpu needs a model made of letters, digits and _ . + -", path="model")

@@ -14,6 +14,7 @@ from pathlib import Path
 from gavotte.errors import GavotteError
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import QemuBinary
+from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.boot import Artifacts, machine_config, wait_for_agent
 from gavotte.sandbox.spec import Spec
 
@@ -39,6 +40,8 @@ async def choose_accel(binary: QemuBinary, spec: Spec, files: Artifacts, *, agai
     """
     if spec.accel != "auto":
         return Choice(spec.accel, "as asked for")
+    if spec.arch != host_arch():
+        return Choice("tcg", f"this host's architecture is {host_arch()}, the guest's {spec.arch}")
     if not os.access(KVM, os.R_OK | os.W_OK):
         why = "there is no /dev/kvm" if not Path(KVM).exists() else "/dev/kvm is not accessible to this user"
         return Choice("tcg", why)
@@ -55,7 +58,9 @@ def expected_accel(binary: QemuBinary, spec: Spec, files: Artifacts) -> str:
     """What `choose_accel` would choose, as far as that is known without booting a guest."""
     if spec.accel != "auto":
         return spec.accel
-    known = _remembered(_key(binary, spec, files)) if os.access(KVM, os.R_OK | os.W_OK) else None
+    if spec.arch != host_arch() or not os.access(KVM, os.R_OK | os.W_OK):
+        return "tcg"
+    known = _remembered(_key(binary, spec, files))
     return "kvm" if known and known["works"] else "tcg"
 
 

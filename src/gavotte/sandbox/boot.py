@@ -42,9 +42,10 @@ class Artifacts:
 
 def machine_config(name: str, spec: Spec, accel: str, files: Artifacts) -> MachineConfig:
     """The machine for a sandbox. Pure."""
-    serial = machine_row(spec.machine).serial
+    serial = machine_row(spec.arch, spec.machine).serial
     return MachineConfig(
         name=name,
+        arch=spec.arch,
         machine=spec.machine,
         accel=accel,
         vcpus=spec.cpus,

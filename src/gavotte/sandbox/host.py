@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gavotte.errors import GavotteError
 from gavotte.guest.image import Image, find_image
-from gavotte.qemu.binary import QemuBinary, find_program, find_qemu, probe_version
+from gavotte.qemu.binary import QemuBinary, find_program, find_qemu
+from gavotte.qemu.schema import get_schema
 from gavotte.sandbox.accel import KVM, choose_accel, probe
 from gavotte.sandbox.boot import Artifacts
 from gavotte.sandbox.spec import make_spec
@@ -68,7 +69,7 @@ def _attempt(findings: list[Finding], name: str, act: Callable[[], QemuBinary]) 
 
 async def _version(binary: QemuBinary) -> Finding:
     try:
-        version = await probe_version(binary)
+        version = (await get_schema(binary)).version
     except GavotteError as error:
         return Finding("qemu", False, f"{binary.path}: {error.message}", "name another with --qemu", needed=True)
     return Finding("qemu", True, f"{binary.path}, version {'.'.join(map(str, version))}", needed=True)

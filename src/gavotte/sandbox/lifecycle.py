@@ -15,12 +15,12 @@ from typing import Any, Self
 from gavotte.errors import CommandFailed, CommandTimeout, ForeignProcess, GuestError, StateError, UsageError
 from gavotte.guest.channel import Channel
 from gavotte.guest.command import AsyncProcess, OutputStream
-from gavotte.guest.image import Image, build_image, find_image
+from gavotte.guest.image import Image, find_image
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from gavotte.sandbox.accel import choose_accel
 from gavotte.sandbox.boot import ROOT_SERIAL, Artifacts, machine_config, start_machine
-from gavotte.sandbox.spec import check_argv, check_env, make_spec
+from gavotte.sandbox.spec import Spec, check_argv, check_env, make_spec
 from gavotte.sandbox.store import RunDirectory, sweep
 
 __all__ = ["AsyncSandbox", "Result", "State"]
@@ -129,9 +129,8 @@ class AsyncSandbox:
         with self._phase("sweep"):
             sweep()
         with self._phase("image"):
-            binary = find_qemu(path=self.spec.qemu)
-            image = find_image() or await _build()
-            files = artifacts(image)
+            binary = find_qemu(self.spec.arch, self.spec.qemu)
+            files = await self._files()
         with self._phase("accelerator"):
             choice = await choose_accel(binary, self.spec, files)
             self.accel, self.accel_reason = choice.accel, choice.why
@@ -144,6 +143,10 @@ class AsyncSandbox:
             root = {"serial": ROOT_SERIAL, "fstype": "squashfs"}
             reply = await self._channel.request("setup", root=root, hostname=self.name, time=time.time())
             self.root_size = int(reply["root_size"])
+
+    async def _files(self) -> Artifacts:
+        """What the guest is made of: the current image of its architecture, built if there is none."""
+        return artifacts(find_image(self.spec.arch) or await _build(self.spec))
 
     async def close(self) -> None:
         """End the guest with all that runs in it, and free everything. Idempotent; concurrent calls share the work."""
@@ -294,12 +297,18 @@ def artifacts(image: Image) -> Artifacts:
     return Artifacts(kernel=image.kernel, initrd=image.initrd, rootfs=image.rootfs)
 
 
-async def _build() -> Image:
+async def _build(spec: Spec) -> Image:
     import logging
 
+    from gavotte.sandbox.images import build_image  # which makes sandboxes itself
+
     log = logging.getLogger("gavotte")
-    log.warning("building the guest image: needed once, takes about a minute")
-    return await asyncio.to_thread(build_image, progress=lambda phase, _fraction: log.info("%s", phase))
+    log.warning("building the guest image for %s: needed once, takes a minute or more", spec.arch)
+
+    def progress(phase: str, _fraction: float | None) -> None:
+        log.info("%s", phase)
+
+    return await asyncio.to_thread(build_image, spec.arch, qemu=spec.qemu, progress=progress)
 
 
 async def _collect(stream: OutputStream, into: bytearray, limit: int) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from gavotte.errors import HostError, UsageError
 from gavotte.hypervisor.qemu.plan import machine_row
+from gavotte.qemu.machines import host_arch
 
-__all__ = ["ACCELS", "SMALLEST_MEMORY", "Spec", "check_argv", "check_env", "make_spec", "parse_size"]
+__all__ = ["ACCELS", "Spec", "check_argv", "check_env", "make_spec", "parse_size"]
 
 ACCELS = ("auto", "kvm", "tcg")
-SMALLEST_MEMORY = 128 << 20  # less, and the kernel and the initramfs leave a command nothing to run in
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _MOST_VCPUS = 240
 
@@ -26,6 +26,7 @@ class Spec:
     memory: int
     cpus: int
     accel: str
+    arch: str
     machine: str
     kernel: Path | None
     initrd: Path | None
@@ -39,17 +40,27 @@ def make_spec(
     memory: str | int = "512M",
     cpus: int = 1,
     accel: str = "auto",
-    machine: str = "q35",
+    arch: str | None = None,
+    machine: str | None = None,
     kernel: str | os.PathLike[str] | None = None,
     initrd: str | os.PathLike[str] | None = None,
     append: str = "",
     qemu: str | os.PathLike[str] | None = None,
     boot_timeout: float = 120.0,
 ) -> Spec:
-    """A Spec of these values. Raises UsageError for one that makes no sense, HostError for more than this host has."""
-    machine_row(machine)
+    """A Spec of these values. Raises UsageError for one that makes no sense, HostError for more than this host has.
+
+    `arch` is QEMU's name of an architecture, this host's unless given; `machine` one of its types.
+    """
+    row = machine_row(arch or host_arch(), machine)
     if accel not in ACCELS:
         raise UsageError(f"{accel!r} is not one of {', '.join(ACCELS)}", path="accel")
+    if accel == "kvm" and row.arch != host_arch():
+        raise UsageError(
+            f"KVM runs guests of this host's own architecture, {host_arch()}, and not {row.arch}",
+            path="accel",
+            hint="leave it out: such a guest is emulated",
+        )
     if isinstance(cpus, bool) or not isinstance(cpus, int) or not 1 <= cpus <= _MOST_VCPUS:
         raise UsageError(f"{cpus!r} is not a number from 1 to {_MOST_VCPUS}", path="cpus")
     if not boot_timeout > 0:
@@ -57,10 +68,11 @@ def make_spec(
     if "\0" in append:
         raise UsageError("a kernel command line has no NUL", path="append")
     return Spec(
-        memory=_check_memory(memory),
+        memory=_check_memory(memory, row.smallest),
         cpus=cpus,
         accel=accel,
-        machine=machine,
+        arch=row.arch,
+        machine=machine or row.type,
         kernel=_check_kernel(kernel),
         initrd=_check_file(initrd, "initrd"),
         append=append,
@@ -80,12 +92,12 @@ def parse_size(text: str | int, path: str) -> int:
     return int(number) << (_UNITS[unit.upper()] or 20)
 
 
-def _check_memory(memory: str | int) -> int:
+def _check_memory(memory: str | int, smallest: int) -> int:
     size = parse_size(memory, "memory")
-    if size < SMALLEST_MEMORY:
+    if size < smallest:
         raise HostError(
             f"memory: {memory} is too little for a guest to boot in",
-            hint=f"give it {SMALLEST_MEMORY >> 20}M or more",
+            hint=f"give it {smallest >> 20}M or more",
         )
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > have:

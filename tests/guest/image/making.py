@@ -17,18 +17,18 @@ def quiet(_phase: str, _fraction: float | None) -> None:
     """A progress that nobody looks at."""
 
 
-def an_elf(sections: dict[str, bytes]) -> bytes:
-    """A 64-bit ELF file with nothing but sections."""
+def an_elf(sections: dict[str, bytes], order: str = "<") -> bytes:
+    """A 64-bit ELF file with nothing but sections, in the byte `order` of `struct`."""
     names = b"\0" + b"".join(name.encode() + b"\0" for name in [*sections, ".shstrtab"])
-    body, headers = b"", [struct.pack("<IIQQQQIIQQ", *[0] * 10)]
+    body, headers = b"", [struct.pack(f"{order}IIQQQQIIQQ", *[0] * 10)]
     for name, data in [*sections.items(), (".shstrtab", names)]:
         offset = 64 + len(body)
         name_at = names.index(b"\0" + name.encode() + b"\0") + 1
-        headers.append(struct.pack("<IIQQQQIIQQ", name_at, 1, 0, 0, offset, len(data), 0, 0, 1, 0))
+        headers.append(struct.pack(f"{order}IIQQQQIIQQ", name_at, 1, 0, 0, offset, len(data), 0, 0, 1, 0))
         body += data
     start = struct.pack(
-        "<16sHHIQQQIHHHHHH",
-        b"\x7fELF\x02\x01\x01",
+        f"{order}16sHHIQQQIHHHHHH",
+        b"\x7fELF\x02" + (b"\x01" if order == "<" else b"\x02") + b"\x01",
         1,
         62,
         1,
@@ -46,9 +46,9 @@ def an_elf(sections: dict[str, bytes]) -> bytes:
     return start + body + b"".join(headers)
 
 
-def a_module(**info: str) -> bytes:
+def a_module(order: str = "<", **info: str) -> bytes:
     """A kernel module that says `info` of itself."""
-    return an_elf({".modinfo": b"".join(f"{key}={value}".encode() + b"\0" for key, value in info.items())})
+    return an_elf({".modinfo": b"".join(f"{key}={value}".encode() + b"\0" for key, value in info.items())}, order)
 
 
 def a_deb(directory: Path, files: dict[str, bytes | str], *, name: str = "thing") -> Path:
@@ -69,6 +69,7 @@ def a_deb(directory: Path, files: dict[str, bytes | str], *, name: str = "thing"
 def an_image(
     *,
     suite: str = "bookworm",
+    arch: str | None = None,
     agent: str = "",
     created: float = 1000.0,
     left_out: tuple[str, ...] = (),
@@ -81,7 +82,7 @@ def an_image(
             length = cpio.write(out, {"init": cpio.file(b"#!/nothing", executable=True)})
             cpio.write(out, {"agent.py": cpio.file(b"raise SystemExit")})
         (draft / ROOTFS).write_bytes(b"rootfs" * 100)
-        recipe = find.current_recipe(suite)
+        recipe = find.current_recipe(suite, arch)
         manifest = Manifest(
             created=created,
             recipe=replace(recipe, agent=agent) if agent else recipe,

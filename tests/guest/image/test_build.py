@@ -8,8 +8,8 @@ from types import CodeType
 import pytest
 
 from gavotte.errors import ImageError
-from gavotte.guest.image import build, build_image, cpio, find_image, list_images, manifest, sources
-from tests.guest.image.making import an_image, quiet
+from gavotte.guest.image import build, build_image, cpio, find, find_image, list_images, manifest, sources
+from tests.guest.image.making import MAGIC_OF_NOBODY, an_image, quiet
 
 
 def agent_archive(image_initrd: Path, base_length: int) -> cpio.Tree:
@@ -71,3 +71,29 @@ def test_no_image_and_no_network_says_what_to_do() -> None:
         build_image(suite="nosuch", mirror="http://127.0.0.1:9/debian", progress=quiet)
     assert "connect to the network, or import an image" in caught.value.hint
     assert list_images() == []
+
+
+@pytest.mark.usefixtures("no_tools")
+@pytest.mark.parametrize("magic", [importlib.util.MAGIC_NUMBER.hex(), MAGIC_OF_NOBODY])
+def test_an_image_of_another_architecture_takes_a_new_agent_too(magic: str) -> None:
+    suite = find.default_suite("s390x")
+    old = an_image(suite=suite, arch="s390x", agent="0" * 64, magic=magic)
+    image = build_image("s390x", progress=quiet)
+    assert image == find_image("s390x") != old
+    assert find_image("x86_64") is None
+    added = agent_archive(image.initrd, image.manifest.base_length)
+    compiled = magic != MAGIC_OF_NOBODY  # by a Python of ours; another one can't be had without network
+    assert set(added) - {"__pycache__"} == {"agent.py"} | ({"__pycache__/agent.cpython-311.pyc"} if compiled else set())
+
+
+def test_an_archive_out_of_step_is_left_out_and_no_other() -> None:
+    names = ("bookworm", "bookworm-updates", "bookworm-security")
+    chosen = [sources.Source("http://archive.example/debian", name, "/keyring.gpg") for name in names]
+    kept = [[source.suite for source in some] for some in build._fallbacks(chosen, "bookworm")]
+    assert kept == [
+        ["bookworm", "bookworm-updates", "bookworm-security"],
+        ["bookworm", "bookworm-security"],
+        ["bookworm", "bookworm-updates"],
+        ["bookworm"],
+    ]
+    assert list(build._fallbacks(chosen[:1], "bookworm")) == [chosen[:1]]

@@ -30,6 +30,34 @@ def test_the_suite_is_the_host_s_where_it_is_debian(
     assert find.default_suite() == suite
 
 
+@pytest.mark.parametrize(
+    ("host", "arch", "suite"),
+    [
+        ("bookworm", "riscv64", "trixie"),
+        ("trixie", "riscv64", "trixie"),
+        ("bookworm", "ppc64", "bookworm"),
+        ("bookworm", "aarch64", "bookworm"),
+    ],
+)
+def test_an_architecture_that_a_release_lacks_comes_from_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, arch: str, suite: str
+) -> None:
+    os_release(tmp_path, monkeypatch, f"ID=debian\nVERSION_CODENAME={host}\n")
+    assert find.default_suite(arch) == suite
+
+
+@pytest.mark.parametrize(
+    ("arch", "name"),
+    [("x86_64", "amd64"), ("aarch64", "arm64"), ("ppc64", "ppc64el"), ("s390x", "s390x"), ("riscv64", "riscv64")],
+)
+def test_an_image_is_found_by_its_architecture(arch: str, name: str) -> None:
+    image = an_image(suite=find.default_suite(arch), arch=arch)
+    assert image.manifest.recipe.architecture == name
+    assert find_image(arch) == find_image(name) == image
+    others = {"x86_64", "aarch64", "ppc64", "s390x", "riscv64"} - {arch}
+    assert all(find_image(other) is None for other in others)
+
+
 def test_the_newest_current_image_is_found() -> None:
     an_image(created=1.0)
     newest = an_image(created=2.0)

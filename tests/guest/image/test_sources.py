@@ -88,6 +88,24 @@ def test_a_suite_that_the_host_does_not_name_asks_for_a_mirror(tmp_path: Path, k
     assert "--mirror" in caught.value.hint
 
 
+def test_an_archive_that_serves_the_host_serves_a_later_release(tmp_path: Path, keyring: Path) -> None:
+    directory = host(tmp_path, "sources.list.d/debian.sources", DEB822, keyring)
+    found = sources.choose("trixie", like="bookworm", directory=directory)
+    assert [(source.uri, source.suite) for source in found] == [
+        ("http://archive.example/debian", "trixie"),
+        ("http://archive.example/debian", "trixie-updates"),
+        ("http://archive.example/security", "trixie-security"),
+    ]
+
+
+def test_what_the_host_names_itself_is_preferred(tmp_path: Path, keyring: Path) -> None:
+    text = DEB822 + DEB822.replace("bookworm", "trixie").replace("archive.example", "other.example")
+    found = sources.choose(
+        "trixie", like="bookworm", directory=host(tmp_path, "sources.list.d/debian.sources", text, keyring)
+    )
+    assert {source.uri.split("/")[2] for source in found} == {"other.example"}
+
+
 def test_without_a_keyring_nothing_is_trusted(tmp_path: Path, keyring: Path) -> None:
     keyring.unlink()
     with pytest.raises(ImageError, match="keyring") as caught:

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gavotte.guest.image.cache import Image, list_images, remove_image
 from gavotte.guest.image.find import find_image
 from gavotte.guest.image.manifest import Manifest
+
+if TYPE_CHECKING:
+    from gavotte.guest.image.unconfigured import Guest
 
 __all__ = [
     "Image",
@@ -28,16 +32,18 @@ __all__ = [
 
 
 def build_image(
+    arch: str | None = None,
     *,
     suite: str | None = None,
     mirror: str | None = None,
     update: bool = False,
+    guest: Guest | None = None,
     progress: Callable[[str, float | None], None],
 ) -> Image:
     """See `gavotte.guest.image.build.build_image`, which is imported when it is needed."""
     from gavotte.guest.image import build
 
-    return build.build_image(suite=suite, mirror=mirror, update=update, progress=progress)
+    return build.build_image(arch, suite=suite, mirror=mirror, update=update, guest=guest, progress=progress)
 
 
 def export_image(image: Image, destination: Path) -> None:

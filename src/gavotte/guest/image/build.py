@@ -2,57 +2,98 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gavotte.errors import ImageError
-from gavotte.guest.image import cache, cpio, find, initramfs, kernel, python, rootfs, sources, stdlib, tools
+from gavotte.errors import Bug, ImageError
+from gavotte.guest.image import (
+    cache,
+    cpio,
+    find,
+    initramfs,
+    kernel,
+    python,
+    rootfs,
+    sources,
+    stdlib,
+    tools,
+    unconfigured,
+)
 from gavotte.guest.image.apt import Apt, Package
 from gavotte.guest.image.cache import Image
 from gavotte.guest.image.deb import Files
 from gavotte.guest.image.manifest import AGENT, INITRD, KERNEL, ROOTFS, Manifest, Python, Recipe
+from gavotte.guest.image.sources import Source
+from gavotte.guest.image.unconfigured import Guest
 
 Progress = Callable[[str, float | None], None]
 
-KERNEL_PACKAGES = {"amd64": "linux-image-amd64"}  # the architectures whose images can be built
+KERNEL_PACKAGES = {  # the architectures whose images can be built
+    "amd64": "linux-image-amd64",
+    "arm64": "linux-image-arm64",
+    "ppc64el": "linux-image-powerpc64le",
+    "riscv64": "linux-image-riscv64",
+    "s390x": "linux-image-s390x",
+}
+PYTHON_PACKAGES = ("libpython3-stdlib", "python3-minimal")
+OUT_OF_STEP = ("unexpected size", "Hash Sum mismatch")  # what apt says of a list that isn't the signed one
 CACHE_SPACE = 900 << 20  # bytes: packages, the unpacked kernel package and the image itself
 QUICK_SPACE = 64 << 20
 
 
 def build_image(
-    *, suite: str | None = None, mirror: str | None = None, update: bool = False, progress: Progress
+    arch: str | None = None,
+    *,
+    suite: str | None = None,
+    mirror: str | None = None,
+    update: bool = False,
+    guest: Guest | None = None,
+    progress: Progress,
 ) -> Image:
     """The current image, made if there is none; with `update`, made anew if the archive has newer packages.
 
-    Only one build runs at a time: a second one waits and takes what the first has made. Raises ImageError with the
-    remedy when a tool, the network or the disk space is missing.
+    `arch` is this machine's unless given; for another one, `guest` runs what can't run here. Only one build runs at a
+    time: a second one waits and takes what the first has made. Raises ImageError with the remedy when a tool, the
+    network or the disk space is missing.
     """
-    image = None if update else find.find_image(suite=suite)
+    image = None if update else find.find_image(arch, suite=suite)
     if image is not None:
         return image
     with cache.lock(progress):
-        image = None if update else find.find_image(suite=suite)
-        return image or _Build(suite, mirror, update, progress).make()
+        image = None if update else find.find_image(arch, suite=suite)
+        return image or _Build(arch, suite, mirror, update, guest, progress).make()
 
 
 class _Build:
     """One build, by the holder of the lock."""
 
-    def __init__(self, suite: str | None, mirror: str | None, update: bool, progress: Progress) -> None:
+    def __init__(
+        self,
+        arch: str | None,
+        suite: str | None,
+        mirror: str | None,
+        update: bool,
+        guest: Guest | None,
+        progress: Progress,
+    ) -> None:
         self._mirror = mirror
         self._update = update
+        self._guest = guest
         self._progress = progress
         self._agent = AGENT.read_bytes()
-        recipe = find.current_recipe(suite or find.default_suite())
+        recipe = find.current_recipe(suite or find.default_suite(arch), arch)
         donors = [image for image in cache.list_images() if _could_give(image, recipe, any_suite=suite is None)]
         donors.sort(key=lambda image: image.manifest.recipe.suite == recipe.suite, reverse=True)
         self._donor = donors[0] if donors else None
         if self._donor and not update:
             recipe = replace(recipe, suite=self._donor.manifest.recipe.suite)
         self._recipe = recipe
+        self._is_local = recipe.architecture == find.debian_name()
         self._wanted_imports = stdlib.imported_by(self._agent)
 
     def make(self) -> Image:
@@ -70,39 +111,88 @@ class _Build:
         with cache.draft() as draft:
             self._copy_base(donor, draft)
             cache.share(donor.rootfs, draft / ROOTFS)
-            return self._finish(draft, donor.manifest, donor)
+            self._add_agent(draft, donor.manifest, donor)
+            return self._finish(draft, donor.manifest)
 
     def _from_packages(self) -> Image:
         architecture = self._recipe.architecture
         if architecture not in KERNEL_PACKAGES:
-            raise ImageError(f"guest images for {architecture} can't be built yet", hint="they can for amd64")
-        tools.require("apt-get", "apt-cache", "dpkg-deb", "mksquashfs", "mmdebstrap")
-        chosen = sources.choose(self._recipe.suite, mirror=self._mirror)
-        where = cache.root() / "apt" / f"{self._recipe.suite}-{architecture}"
-        apt = Apt(where, chosen, architecture=architecture)
-        if self._update or not apt.has_lists():
-            apt.update(self._progress)
+            known = ", ".join(KERNEL_PACKAGES)
+            raise ImageError(f"guest images for {architecture} can't be built", hint=f"they can for {known}")
+        tools.require("apt-get", "apt-cache", "dpkg-deb", "mksquashfs", *(["mmdebstrap"] if self._is_local else []))
+        apt = self._apt(architecture)
         packages = self._choose_packages(apt)
         donor, base_is_same, rootfs_is_same = self._compare(apt, packages)
         if donor and base_is_same and rootfs_is_same:
             if donor.manifest.recipe == self._recipe:
                 return donor
             return self._with_new_agent(donor)
-        cache.require_space({cache.root(): CACHE_SPACE, rootfs.scratch_parent(): 0 if rootfs_is_same else rootfs.SPACE})
-        if not rootfs_is_same:
-            rootfs.mode()  # what is missing for it should be said before a minute of work
+        self._require_space(rootfs_is_same)
         with cache.draft() as draft:
             manifest = self._base(draft, apt, packages, donor if base_is_same else None)
+            self._add_agent(draft, manifest, donor)
             if donor and rootfs_is_same:
                 cache.share(donor.rootfs, draft / ROOTFS)
                 versions = donor.manifest.rootfs_versions
             else:
-                versions = rootfs.build(
-                    draft / ROOTFS, self._recipe.suite, apt, architecture=architecture, progress=self._progress
-                )
-            image = self._finish(draft, replace(manifest, rootfs_versions=versions), donor)
+                versions = self._rootfs(draft, apt)
+            image = self._finish(draft, replace(manifest, rootfs_versions=versions))
         apt.drop_archives_except(packages)
         return image
+
+    def _apt(self, architecture: str) -> Apt:
+        """apt with package lists.
+
+        Where an archive of updates is out of step with its own signature, as mirrors of the rarer architectures are for
+        hours at times, a foreign image does without that one, and says so.
+        """
+        suite = self._recipe.suite
+        like = find.host_suite() if suite == find.SUCCESSORS.get((find.host_suite(), self._recipe.architecture)) else ""
+        chosen = sources.choose(suite, mirror=self._mirror, like=like)
+        for kept in [chosen] if architecture == find.debian_name() else _fallbacks(chosen, suite):
+            apt = Apt(cache.root() / "apt" / f"{suite}-{architecture}", kept, architecture=architecture)
+            if apt.has_lists() and not self._update:
+                return apt
+            try:
+                apt.update(self._progress)
+            except ImageError as error:
+                if not any(words in str(error) for words in OUT_OF_STEP):
+                    raise
+                why = error
+                continue
+            if kept != chosen:
+                left_out = ", ".join(sorted({source.suite for source in chosen} - {source.suite for source in kept}))
+                logging.getLogger("gavotte").warning("building without %s: its archive is out of step", left_out)
+            return apt
+        raise why
+
+    def _require_space(self, rootfs_is_same: bool) -> None:
+        """What is missing for the root file system should be said before a minute of work."""
+        needs = {cache.root(): CACHE_SPACE}
+        if not self._is_local:
+            needs[cache.root()] += 0 if rootfs_is_same else unconfigured.SPACE
+        elif not rootfs_is_same:
+            needs[rootfs.scratch_parent()] = rootfs.SPACE
+            rootfs.mode()
+        cache.require_space(needs)
+
+    def _rootfs(self, draft: Path, apt: Apt) -> Mapping[str, str]:
+        if self._is_local:
+            architecture = self._recipe.architecture
+            return rootfs.build(
+                draft / ROOTFS, self._recipe.suite, apt, architecture=architecture, progress=self._progress
+            )
+        if self._guest is None:
+            raise Bug("an image for another architecture needs a guest to be configured in")
+        return unconfigured.build(draft / ROOTFS, apt, draft / KERNEL, draft / INITRD, self._guest, self._progress)
+
+    @contextlib.contextmanager
+    def _local_python(self, draft: Path) -> Iterator[Files]:
+        """The same release's Python for this host, whose byte code any architecture takes."""
+        apt = self._apt(find.debian_name())
+        packages = apt.candidates(apt.closure(PYTHON_PACKAGES))
+        with Files(apt.download(packages, "downloading Python for this host", self._progress), draft) as files:
+            yield files
 
     def _choose_packages(self, apt: Apt) -> list[Package]:
         metapackage = KERNEL_PACKAGES[self._recipe.architecture]
@@ -131,20 +221,23 @@ class _Build:
             return donor.manifest
         debs = apt.download(packages, "downloading kernel", self._progress)
         self._progress("extracting kernel", None)
-        with Files(debs, draft) as files:
+        with Files(debs, draft) as files, contextlib.ExitStack() as stack:
             release = initramfs.kernel_release(files)
-            (draft / KERNEL).write_bytes(kernel.extract_vmlinux(files.read(f"boot/vmlinuz-{release}")))
+            packed = next(name for name in files.names("boot/vmlinu"))  # vmlinuz, and vmlinux on ppc64el and riscv64
+            architecture = self._recipe.architecture
+            (draft / KERNEL).write_bytes(kernel.loadable(files.read(packed), architecture=architecture))
             self._progress("writing initramfs", None)
-            base = initramfs.base(files, self._agent)
+            local = files if self._is_local else stack.enter_context(self._local_python(draft))
+            base = initramfs.base(files, self._agent, local)
         with (draft / INITRD).open("wb") as out:
             length = cpio.write(out, base.tree)
-        packed = base.interpreter
+        name = base.interpreter
         return Manifest(
             created=0.0,
             recipe=self._recipe,
             kernel_release=release,
             base_length=length,
-            python=Python(packed.executable, packed.loader, packed.libraries, packed.tag, packed.magic, base.left_out),
+            python=Python(name.executable, name.loader, name.libraries, name.tag, name.magic, base.left_out),
             missing_modules=base.missing_modules,
             initramfs_versions=_versions(packages),
             rootfs_versions={},
@@ -156,28 +249,52 @@ class _Build:
         with donor.initrd.open("rb") as source, (draft / INITRD).open("wb") as out:
             out.write(source.read(donor.manifest.base_length))
 
-    def _finish(self, draft: Path, manifest: Manifest, donor: Image | None) -> Image:
+    def _add_agent(self, draft: Path, manifest: Manifest, donor: Image | None) -> None:
         self._progress("writing initramfs", None)
-        foreign = donor is not None and donor.is_foreign
+        imported = donor is not None and donor.is_foreign
+        code = self._agent_code(draft, manifest, imported=imported)
         with (draft / INITRD).open("ab") as out:
-            cpio.write(out, initramfs.agent_tree(self._agent, self._agent_code(draft, manifest, foreign=foreign)))
-        if foreign:
+            cpio.write(out, initramfs.agent_tree(self._agent, code))
+        if imported:
             (draft / cache.FOREIGN).touch()
+
+    def _finish(self, draft: Path, manifest: Manifest) -> Image:
         files = {name: cache.file_info(draft / name) for name in (KERNEL, INITRD, ROOTFS)}
         recipe = replace(self._recipe, agent=hashlib.sha256(self._agent).hexdigest())
         return cache.publish(draft, replace(manifest, created=time.time(), recipe=recipe, files=files))
 
-    def _agent_code(self, draft: Path, manifest: Manifest, *, foreign: bool) -> cpio.Tree:
-        """The agent's .pyc; none for an imported image of another Python, whose programs don't run on this host."""
+    def _agent_code(self, draft: Path, manifest: Manifest, *, imported: bool) -> cpio.Tree:
+        """The agent's .pyc; none for an imported image of another Python, whose programs don't run on this host.
+
+        Nor do those of another architecture: this host's own Python of that release does, if it can be had.
+        """
         packed = manifest.python
         interpreter = python.Interpreter(packed.executable, packed.loader, packed.libraries, packed.tag, packed.magic)
         if interpreter.is_like_ours():
             return python.compile_ourselves(AGENT.name, self._agent, interpreter)
-        if foreign:
+        if imported:
             return {}
         with (draft / INITRD).open("rb") as source:
             tree = {name: entry for name, entry in cpio.read(source) if name.startswith("usr/") and ".ko" not in name}
-        return python.byte_code({**tree, AGENT.name: cpio.file(self._agent)}, interpreter, only=AGENT.name)
+        tree[AGENT.name] = cpio.file(self._agent)
+        if self._is_local:
+            return python.byte_code(tree, interpreter, only=AGENT.name)
+        try:
+            with self._local_python(draft) as local:
+                runs = initramfs.bare_interpreter(local, packed.executable)
+        except ImageError:  # no network: the guest compiles the agent at each start, which takes it a second
+            return {}
+        return python.byte_code(tree | runs, python.places(runs, packed.executable), only=AGENT.name)
+
+
+def _fallbacks(chosen: Sequence[Source], suite: str) -> Iterator[list[Source]]:
+    """All archives; all but one of those that only have updates; the suite alone."""
+    updates = [source for source in chosen if source.suite != suite]
+    yield list(chosen)
+    for left_out in updates if len(updates) > 1 else ():
+        yield [source for source in chosen if source != left_out]
+    if updates:
+        yield [source for source in chosen if source.suite == suite]
 
 
 def _could_give(image: Image, recipe: Recipe, *, any_suite: bool) -> bool:

@@ -41,9 +41,9 @@ class Files:
                 return None
             member = self._members[name][1]
             if member.issym():
-                name = _merged(posixpath.normpath(posixpath.join("/", posixpath.dirname(name), member.linkname)))
+                name = merged(posixpath.normpath(posixpath.join("/", posixpath.dirname(name), member.linkname)))
             elif member.islnk():
-                name = _merged(member.linkname)
+                name = merged(member.linkname)
             else:
                 return name
         return None
@@ -77,9 +77,10 @@ class Files:
         archive = stack.enter_context(tarfile.TarFile.open(path))
         for member in archive:
             if member.isfile() or member.issym() or member.islnk():
-                self._members[_merged(member.name)] = (archive, member)
+                self._members[merged(member.name)] = (archive, member)
 
 
-def _merged(name: str) -> str:
+def merged(name: str) -> str:
+    """A package's file by its place in a system with merged /usr, without a leading slash."""
     plain = posixpath.normpath(name).lstrip("/")
     return f"usr/{plain}" if plain.split("/", 1)[0] in MERGED else plain

@@ -1,6 +1,6 @@
 """The little that the image needs from ELF files: named sections and the libraries that a file asks for.
 
-Format: System V ABI, "Object Files" (elf(5)). 64-bit little-endian only: that is what the supported architectures use.
+Format: System V ABI, "Object Files" (elf(5)). 64-bit only: that is what the supported architectures use.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import struct
 
 DT_NEEDED = 1
-MAGIC = b"\x7fELF\x02\x01"  # 64-bit, little-endian
+BYTE_ORDERS = {b"\x7fELF\x02\x01": "<", b"\x7fELF\x02\x02": ">"}  # by how a 64-bit file begins; `>` is s390x
+MAGIC_LENGTH = 6
 
 
 def is_elf(data: bytes) -> bool:
-    """Whether `data` begins as a 64-bit little-endian ELF file."""
-    return data.startswith(MAGIC)
+    """Whether `data` begins as a 64-bit ELF file."""
+    return data[:MAGIC_LENGTH] in BYTE_ORDERS
 
 
 def section(data: bytes, name: bytes) -> bytes:
@@ -33,7 +34,7 @@ def needed(data: bytes) -> list[str]:
     Raises ValueError when `data` isn't a whole ELF file.
     """
     dynamic, strings = section(data, b".dynamic"), section(data, b".dynstr")
-    pairs = struct.iter_unpack("<QQ", dynamic[: len(dynamic) // 16 * 16])
+    pairs = struct.iter_unpack(f"{BYTE_ORDERS[data[:MAGIC_LENGTH]]}QQ", dynamic[: len(dynamic) // 16 * 16])
     return [_string(strings, value).decode() for tag, value in pairs if tag == DT_NEEDED]
 
 
@@ -60,10 +61,11 @@ def modinfo(data: bytes) -> dict[str, list[str]]:
 
 def _section(data: bytes, name: bytes) -> bytes:
     if not is_elf(data):
-        raise ValueError("not a 64-bit little-endian ELF file")
-    (table,) = struct.unpack_from("<Q", data, 0x28)
-    size, count, names_index = struct.unpack_from("<HHH", data, 0x3A)
-    headers = [struct.unpack_from("<IIQQQQ", data, table + size * index) for index in range(count)]
+        raise ValueError("not a 64-bit ELF file")
+    order = BYTE_ORDERS[data[:MAGIC_LENGTH]]
+    (table,) = struct.unpack_from(f"{order}Q", data, 0x28)
+    size, count, names_index = struct.unpack_from(f"{order}HHH", data, 0x3A)
+    headers = [struct.unpack_from(f"{order}IIQQQQ", data, table + size * index) for index in range(count)]
     if not names_index < len(headers):
         return b""
     names_at, names_size = headers[names_index][4:6]

@@ -15,15 +15,17 @@ ROOTFS_PACKAGES = ("ca-certificates", "mount", "procps", "python3")  # beside De
 
 FALLBACK_SUITE = "bookworm"
 OS_RELEASE = Path("/etc/os-release")
-DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "ppc64le": "ppc64el", "s390x": "s390x"}
+DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64": "ppc64el", "ppc64le": "ppc64el"}  # where they differ
+SUCCESSORS = {("bookworm", "riscv64"): "trixie"}  # the first release with an architecture, for those without
 
 
-def find_image(*, suite: str | None = None) -> cache.Image | None:
+def find_image(arch: str | None = None, *, suite: str | None = None) -> cache.Image | None:
     """The newest finished image with this version's agent and packages, None when there is none.
 
-    Without `suite` one of the host's own suite is preferred to one of another, which may have been imported.
+    `arch` is the processor as the kernel or QEMU name it, this machine's unless given. Without `suite` one of the
+    host's own suite is preferred to one of another, which may have been imported.
     """
-    recipe = current_recipe(suite or default_suite())
+    recipe = current_recipe(suite or default_suite(arch), arch)
     others = None
     for image in cache.list_images():
         if image.manifest.recipe == recipe:
@@ -33,12 +35,17 @@ def find_image(*, suite: str | None = None) -> cache.Image | None:
     return others
 
 
-def current_recipe(suite: str) -> Recipe:
-    """What an image of `suite` for this machine's architecture should be made of."""
-    machine = os.uname().machine
+def debian_name(arch: str | None = None) -> str:
+    """What Debian calls the architecture `arch`, this machine's unless given."""
+    arch = arch or os.uname().machine
+    return DEBIAN_NAMES.get(arch, arch)
+
+
+def current_recipe(suite: str, arch: str | None = None) -> Recipe:
+    """What an image of `suite` for an architecture, this machine's unless given, should be made of."""
     return Recipe(
         suite=suite,
-        architecture=DEBIAN_NAMES.get(machine, machine),
+        architecture=debian_name(arch),
         initramfs_packages=INITRAMFS_PACKAGES,
         rootfs_packages=ROOTFS_PACKAGES,
         builder=BUILDER_VERSION,
@@ -46,7 +53,13 @@ def current_recipe(suite: str) -> Recipe:
     )
 
 
-def default_suite() -> str:
+def default_suite(arch: str | None = None) -> str:
+    """The release to build from: the host's, or a later one where that lacks the architecture."""
+    suite = host_suite()
+    return SUCCESSORS.get((suite, debian_name(arch)), suite)
+
+
+def host_suite() -> str:
     """The host's release where the host is Debian, else a fixed one."""
     fields = {}
     if OS_RELEASE.is_file():

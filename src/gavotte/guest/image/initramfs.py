@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gavotte.errors import ImageError
 from gavotte.guest.image import cpio, elf, modules, python, stdlib
@@ -59,8 +59,11 @@ def kernel_release(files: Files) -> str:
     return found.pop()
 
 
-def base(files: Files, agent: bytes) -> Base:
-    """The base archive for an `agent` whose imports it has to serve."""
+def base(files: Files, agent: bytes, local: Files) -> Base:
+    """The base archive for an `agent` whose imports it has to serve.
+
+    `local` has the same release's Python for this host: `files` itself where the architectures agree.
+    """
     selection = modules.select(files, kernel_release(files))
     tree: cpio.Tree = _skeleton() | {
         "init": cpio.file(INIT, executable=True),
@@ -69,7 +72,7 @@ def base(files: Files, agent: bytes) -> Base:
         "usr/bin/sh": cpio.symlink("busybox"),
     }
     tree |= {f"usr/{name}": cpio.file(data) for name, data in selection.content.items()}
-    pythons, interpreter, left_out = _python(files, agent)
+    pythons, interpreter, left_out = _python(files, agent, local)
     return Base(tree | pythons, interpreter, tuple(selection.missing), tuple(left_out))
 
 
@@ -91,27 +94,34 @@ def _skeleton() -> cpio.Tree:
     }
 
 
-def _python(files: Files, agent: bytes) -> tuple[cpio.Tree, python.Interpreter, list[str]]:
+def _python(files: Files, agent: bytes, local: Files) -> tuple[cpio.Tree, python.Interpreter, list[str]]:
     """The interpreter with that part of its library which the agent needs, and the names of the rest."""
     executable = files.resolve("usr/bin/python3")
     if executable is None:
         raise ImageError("the Python package has no /usr/bin/python3")
     name = posixpath.basename(executable)
-    bare = _bare_interpreter(files, executable)
-    library = {file: cpio.file(files.read(file)) for file in files.names(f"usr/lib/{name}/")}
-    interpreter = python.probe(bare | library, executable)
+    bare, runs = bare_interpreter(files, executable), bare_interpreter(local, executable)
+    library, helps = _library(files, name), _library(local, name)
+    interpreter = python.probe(runs | helps, executable)  # of this host
     available = stdlib.modules_in(library, f"usr/lib/{name}")
     seeds = {*CORE, *stdlib.ALWAYS, *stdlib.imported_by(agent)}
-    chosen = python.needed_modules(bare | library, interpreter, seeds)
+    chosen = python.needed_modules(library | helps | runs, interpreter, seeds) & available.keys()
     tree = bare | {available[module]: library[available[module]] for module in chosen}
     tree |= _shared_libraries(files, (entry.data for entry in tree.values()))
-    tree |= python.byte_code(tree, interpreter)
+    tree |= python.byte_code(tree | runs, interpreter)
     tree["usr/bin/python3"] = cpio.symlink(name)
-    return tree, interpreter, sorted(available.keys() - chosen)
+    packed = replace(python.places(bare, executable), tag=interpreter.tag, magic=interpreter.magic)
+    return tree, packed, sorted(available.keys() - chosen)
 
 
-def _bare_interpreter(files: Files, executable: str) -> cpio.Tree:
+def _library(files: Files, name: str) -> cpio.Tree:
+    return {file: cpio.file(files.read(file)) for file in files.names(f"usr/lib/{name}/")}
+
+
+def bare_interpreter(files: Files, executable: str) -> cpio.Tree:
     """The program, its loader where it asks for it, and its libraries."""
+    if files.resolve(executable) is None:
+        raise ImageError(f"this host's Python package has no /{executable}, which is to make byte code for the image")
     program = cpio.file(files.read(executable), executable=True)
     loader = "usr/" + elf.interpreter(program.data).lstrip("/").removeprefix("usr/")
     return {
@@ -135,7 +145,9 @@ def _shared_libraries(files: Files, binaries: Iterable[bytes]) -> cpio.Tree:
         for soname in elf.needed(data) if elf.is_elf(data) else ():
             if soname not in where:
                 raise ImageError(f"no package has the library {soname} that Python needs")
-            if not soname.startswith("ld-") and where[soname] not in tree:  # the loader has a place of its own
+            if (
+                not soname.startswith(("ld-", "ld64.")) and where[soname] not in tree
+            ):  # the loader has a place of its own
                 tree[where[soname]] = cpio.file(files.read(where[soname]))
                 waiting.append(tree[where[soname]].data)
     return tree

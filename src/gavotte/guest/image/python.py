@@ -1,7 +1,8 @@
 """The interpreter that an image packs, and byte code made for it.
 
 Under emulation, compiling the agent costs the guest far more than loading its byte code, so each packed .py has a .pyc
-beside it: an unchecked hash-based one (PEP 552), for which the guest looks at no time stamp.
+beside it: an unchecked hash-based one (PEP 552), for which the guest looks at no time stamp. Byte code is the same on
+every architecture: that of an image for another one is made by the same release's interpreter for this host.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import py_compile
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gavotte.errors import ImageError
-from gavotte.guest.image import cpio, stdlib, tools
+from gavotte.guest.image import cpio, elf, stdlib, tools
 
 # Runs in the packed interpreter, with nothing but its built-in modules.
 COMPILE = """\
@@ -56,12 +57,18 @@ class Interpreter:
 def probe(tree: Mapping[str, cpio.Entry], executable: str) -> Interpreter:
     """The interpreter packed in `tree` as `executable`, asked for its names."""
     program = "import sys, _imp, importlib.util as u; print(sys.implementation.cache_tag, u.MAGIC_NUMBER.hex())"
-    loader = next(name for name in tree if name.rpartition("/")[2].startswith("ld-"))
-    libraries = next(name for name in tree if name.rpartition("/")[2].startswith("libc.so")).rpartition("/")[0]
-    unnamed = Interpreter(executable, loader, libraries, "", "")
+    unnamed = places(tree, executable)
     with _unpacked(tree) as root:
         tag, magic = _run(unnamed, root, "-c", program).decode().split()
-    return Interpreter(executable, loader, libraries, tag, magic)
+    return replace(unnamed, tag=tag, magic=magic)
+
+
+def places(tree: Mapping[str, cpio.Entry], executable: str) -> Interpreter:
+    """The interpreter packed in `tree` as `executable`, which needn't run here; its names aren't known."""
+    loader = elf.interpreter(tree[executable].data)
+    loader = f"usr/{loader.lstrip('/').removeprefix('usr/')}"
+    libraries = next(name for name in tree if name.rpartition("/")[2].startswith("libc.so")).rpartition("/")[0]
+    return Interpreter(executable, loader, libraries, "", "")
 
 
 def needed_modules(tree: Mapping[str, cpio.Entry], interpreter: Interpreter, seeds: Iterable[str]) -> set[str]:

@@ -85,19 +85,29 @@ def build(out: Path, suite: str, packages: apt.Apt, *, architecture: str, progre
         command = _mmdebstrap(how, suite, packages, architecture, scratch)
         progress("building root file system", None)
         environment = {**tools.environment(), "TMPDIR": str(scratch)}
-        with (
-            tools.Child(command, stdout=subprocess.PIPE, env=environment) as source,
-            tools.Child(["mksquashfs", "-", out, *SQUASHFS_OPTIONS.split()], stdin=subprocess.PIPE) as sink,
-        ):
+        with tools.Child(command, stdout=subprocess.PIPE, env=environment) as source:
             try:
-                versions = repack(source.stdout, sink.stdin, progress)
-                sink.stdin.close()
-            except (BrokenPipeError, tarfile.TarError) as error:
-                # One of the two has failed: its own words are better than ours.
-                source.wait() if isinstance(error, tarfile.TarError) else sink.wait()
+                versions = pack(source.stdout, out, progress)
+            except tarfile.TarError as error:
+                source.wait()  # it has failed: its own words are better than ours
                 raise ImageError(f"the root file system's tar stream broke off: {error}") from error
             source.wait()
+    return versions
+
+
+def pack(source: IO[bytes], out: Path, progress: Progress) -> dict[str, str]:
+    """Make the root file system `out` of a Debian system's tar stream; gives the version of each package in it.
+
+    Raises ImageError when it can't be written, tarfile.TarError for a stream that breaks off.
+    """
+    with tools.Child(["mksquashfs", "-", out, *SQUASHFS_OPTIONS.split()], stdin=subprocess.PIPE) as sink:
+        try:
+            versions = repack(source, sink.stdin, progress)
+            sink.stdin.close()
+        except BrokenPipeError as error:
             sink.wait()
+            raise ImageError(f"the root file system's tar stream broke off: {error}") from error
+        sink.wait()
     return versions
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gavotte.errors import ImageError
@@ -31,13 +31,17 @@ class Source:
         return f"deb [signed-by={self.keyring}] {self.uri} {self.suite} {COMPONENT}\n"
 
 
-def choose(suite: str, *, mirror: str | None = None, directory: Path = APT_DIRECTORY) -> list[Source]:
+def choose(suite: str, *, mirror: str | None = None, like: str = "", directory: Path = APT_DIRECTORY) -> list[Source]:
     """The archives to build `suite` from: suite, updates and security, as far as they are known.
 
-    `mirror` replaces the host's archives for the suite and its updates. Raises ImageError when there is none.
+    `mirror` replaces the host's archives for the suite and its updates. An archive has many suites: those that the
+    host names for the suite `like` are taken for one that it doesn't name. Raises ImageError when there is none.
     """
     wanted = (suite, f"{suite}-updates", f"{suite}-security")
-    found = [source for source in _of_host(directory) if source.suite in wanted]
+    known = list(_of_host(directory))
+    if like and not any(source.suite == suite for source in known):
+        known = [replace(source, suite=re.sub(rf"^{re.escape(like)}(?=-|$)", suite, source.suite)) for source in known]
+    found = [source for source in known if source.suite in wanted]
     if mirror:
         if not re.fullmatch(r"[a-z][a-z+]*:/[^\s\[\]]+", mirror):
             raise ImageError(

@@ -13,9 +13,13 @@ from gavotte.errors import GavotteError, GuestDied, QemuError
 from gavotte.hypervisor.interface import MachineConfig
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, plan_machine
 from gavotte.qemu.binary import QemuBinary
+from gavotte.qemu.check import check_document
+from gavotte.qemu.commands import Commands
+from gavotte.qemu.document import document_to_argv
 from gavotte.qemu.fds import FdLedger, socketpair
 from gavotte.qemu.process import PoliteRung, QemuProcess, start_process
 from gavotte.qemu.props import PropertyMap
+from gavotte.qemu.schema import get_schema
 from gavotte.qemu.tail import Tail
 from gavotte.qmp.client import QmpClient
 from gavotte.text import harmless
@@ -42,12 +46,16 @@ class QemuVm:
     @classmethod
     async def start(cls, binary: QemuBinary, config: MachineConfig) -> Self:
         """Start QEMU and let the guest run. Gives the machine as soon as the process exists: what refuses its
-        options shows as its end. Raises HostError and UsageError when there can't be a process."""
+        options shows as its end.
+
+        The machine is checked against the binary first. Raises InvalidMachine for what that wouldn't take, QemuError
+        when it can't be asked, HostError when there can't be a process."""
         ours: dict[str, int] = {}
         with FdLedger() as ledger:
             try:
                 wires = _connect(config, ledger, ours)
-                process = await start_process([str(binary.path), *plan_machine(config, wires)], ledger)
+                document = check_document(plan_machine(config, wires), await get_schema(binary))
+                process = await start_process([str(binary.path), *document_to_argv(document)], ledger)
             except BaseException:
                 for fd in ours.values():
                     os.close(fd)
@@ -110,10 +118,18 @@ class QemuVm:
         console = self.console
         return f"the end of its console:\n{console}" if console else "its console is empty"
 
-    async def quit(self) -> None:
+    @property
+    def qmp(self) -> Commands:
+        """QMP's commands, typed. Raises QemuError before the monitor is connected."""
+        return Commands(self._connected())
+
+    def _connected(self) -> QmpClient:
         if self.monitor is None:
             raise QemuError("the monitor isn't connected")
-        await self.monitor.execute("quit", deadline=_QUIT_DEADLINE, final=True)
+        return self.monitor
+
+    async def quit(self) -> None:
+        await self._connected().execute("quit", deadline=_QUIT_DEADLINE, final=True)
 
     async def stop(self, polite: Sequence[tuple[str, Callable[[], Awaitable[None]], float]] = ()) -> None:
         """End the machine by `polite` rungs, then `quit`, SIGTERM, SIGKILL, and free everything. Idempotent."""
@@ -142,7 +158,7 @@ class QemuVm:
 def _connect(config: MachineConfig, ledger: FdLedger, ours: dict[str, int]) -> dict[str, PropertyMap]:
     """A socket pair for each chardev: QEMU's ends as the chardevs' maps, our ends into `ours`."""
     wires: dict[str, PropertyMap] = {}
-    for id in (CONSOLE, MONITOR, *(port.id for port in config.ports)):
+    for id in dict.fromkeys((CONSOLE, MONITOR, *(port.id for port in config.ports))):  # one given twice is the check's
         mine, theirs = socketpair()
         ours[id] = mine.detach()
         wires[id] = {"backend": "socket", "fd": ledger.give(theirs, id)}

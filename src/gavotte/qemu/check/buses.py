@@ -1,0 +1,207 @@
+"""The buses of a machine: which there are, what goes on them, and what is free.
+
+QEMU makes devices in the order of the file, so a bus has to come before what sits on it. What isn't known here (a
+machine type without a row, a device whose bus has no name in these tables) is left to QEMU.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gavotte.qemu.check.inspection import Inspection, inside, shown
+from gavotte.qemu.check.machine import find_machine
+from gavotte.qemu.check.roots import Roots, find_roots
+from gavotte.qemu.check.scalars import is_on
+from gavotte.qemu.check.slots import PciSlots, SerialPorts
+from gavotte.qemu.props import Json, PropertyMap
+from gavotte.qemu.schema.model import DeviceType
+
+__all__ = ["check_buses", "check_hot_bus"]
+
+# The kind of bus that a device sits on, by an ancestor of its type.
+_SITS_ON: Final = {
+    "hda-codec": "hda",
+    "ide-device": "ide",
+    "isa-device": "isa",
+    "pci-device": "pci",
+    "scsi-device": "scsi",
+    "usb-device": "usb",
+    "virtio-serial-port": "virtio-serial",
+}
+
+# The kind of bus that a device brings, by the beginning of its name. Bridges are told by their ancestor.
+_BRINGS: Final = re.compile(
+    r"(?P<scsi>virtio-scsi|lsi53c|megasas|mptsas|pvscsi|am53c974|dc390|usb-bot|usb-uas|spapr-vscsi|vhost-scsi|vhost-user-scsi)"
+    r"|(?P<virtio_serial>virtio-serial)"
+    r"|(?P<usb>qemu-xhci|nec-usb-xhci|usb-ehci|.*-usb-(?:ehci|uhci)\d*$|pci-ohci|.*ohci)"
+    r"|(?P<ide>ich9-ahci|ahci|piix[34]-ide|cmd646-ide|via-ide|sii3112)"
+    r"|(?P<hda>intel-hda|ich9-intel-hda)"
+)
+
+# Where two devices can't sit in the same place of one bus; what is in brackets may be left out.
+_PLACES: Final = {"ide": ("unit",), "scsi": ("scsi-id", "lun"), "usb": ("port",)}
+
+# The bus of all that has none, which is there in every machine.
+_EVERYWHERE: Final = {"main-system-bus": ""}
+
+# How QEMU names a bus, before a dot and a number, where the device that brings it has no id. The kinds of other buses
+# aren't known, nor which devices bring them.
+_UNNAMED: Final = {
+    "hda": "hda",
+    "ide": "ide",
+    "pci": "pci",
+    "scsi": "scsi",
+    "usb-bus": "usb",
+    "virtio-serial-bus": "virtio-serial",
+}
+
+
+@dataclass(slots=True)
+class _Bus:
+    kind: str
+    path: str
+    slots: PciSlots | SerialPorts | None = None
+    places: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+
+def check_hot_bus(props: PropertyMap, path: str, inspection: Inspection) -> None:
+    """Reports a device that is plugged into the root of PCI Express, which takes none while the machine runs."""
+    if props.get("bus") == "pcie.0":
+        inspection.report(
+            inside(path, "bus"),
+            "pcie.0 takes no device while the machine runs",
+            hint="plug it into a pcie-root-port that is there from the start",
+        )
+
+
+def check_buses(document: Mapping[str, Json], inspection: Inspection) -> None:
+    """Reports buses that aren't there, that are of another kind, or that have no room."""
+    devices = document.get("devices")
+    if not isinstance(devices, Sequence):
+        return
+    machine = document.get("machine")
+    topology = _Topology(machine if isinstance(machine, Mapping) else {}, devices, inspection)
+    topology.lenient |= bool(document.get("options"))
+    for index, device in enumerate(devices):
+        if isinstance(device, Mapping):
+            topology.place(device, inside("devices", index))
+
+
+class _Topology:
+    """The buses as they are after each device. `lenient` says that there may be some that can't be seen."""
+
+    def __init__(self, machine: PropertyMap, devices: Sequence[Json], inspection: Inspection) -> None:
+        self._inspection = inspection
+        found = find_machine(machine, inspection)
+        roots = find_roots(found.name if found else "", inspection.schema.target, machine)
+        self.lenient = roots is None
+        self._roots = roots or Roots()
+        self._buses = {name: _Bus(kind, "machine") for name, kind in {**_EVERYWHERE, **self._roots.buses}.items()}
+        for name, bus in self._buses.items():
+            if bus.kind == "pci":
+                bus.slots = PciSlots(taken=self._roots.taken if name == self._roots.first_pci else ())
+        self._later = {name: i for i, device in enumerate(devices) for name in _names(device)}
+        self._unnamed: set[str] = set()  # the kinds of buses that devices without an id may have brought
+        self._has_expander = False  # QEMU then looks for a bus there first
+        self._chassis: dict[tuple[Json, Json], str] = {}
+
+    def place(self, props: PropertyMap, path: str) -> None:
+        """Puts one device where it asks to be, and adds the bus that it brings."""
+        driver = props.get("driver")
+        device = self._inspection.schema.device(driver) if isinstance(driver, str) else None
+        if device is None:
+            return
+        kind = next((kind for ancestor, kind in _SITS_ON.items() if ancestor in device.parents), "")
+        bus = self._find_bus(device, kind, props, path)
+        if bus and bus.kind == kind:
+            self._occupy(bus, device, props, path)
+        if "pcie-slot" in device.parents:
+            self._check_chassis(device, props, path)
+        self._add_bus(device, props, path)
+
+    def _find_bus(self, device: DeviceType, kind: str, props: PropertyMap, path: str) -> _Bus | None:
+        name = props.get("bus")
+        if name is None:
+            return self._default_bus(device, kind, path)
+        if not isinstance(name, str) or "/" in name:
+            return None
+        bus = self._buses.get(name)
+        if bus is None:
+            self._report_missing(name, kind, inside(path, "bus"))
+        elif kind and bus.kind and bus.kind != kind:
+            what = f"{device.name} needs a {kind} bus; {name} is a {bus.kind} bus"
+            self._inspection.report(inside(path, "bus"), what)
+        return bus
+
+    def _default_bus(self, device: DeviceType, kind: str, path: str) -> _Bus | None:
+        if kind == "pci" and self._roots.first_pci:
+            return None if self._has_expander else self._buses[self._roots.first_pci]
+        if kind and not self.lenient and not any(bus.kind == kind for bus in self._buses.values()):
+            self._inspection.report(path, f"{device.name} needs a {kind} bus, and there is none before it")
+        return None
+
+    def _report_missing(self, name: str, kind: str, path: str) -> None:
+        if self.lenient or "device" in self._inspection.names.open:
+            return
+        owner = name if name in self._later else name.rpartition(".")[0]
+        if owner in self._later:
+            where = inside("devices", self._later[owner])
+            self._inspection.report(path, f"the bus {shown(name)} comes later, from {where}: QEMU goes by the order")
+        elif not self._may_be_unnamed(name):
+            fitting = [other for other, bus in self._buses.items() if bus.kind == kind or not kind]
+            self._inspection.report_unknown(path, f"there is no bus {shown(name)}", name, fitting)
+
+    def _may_be_unnamed(self, name: str) -> bool:
+        """Whether it reads as QEMU's name for a bus of a device without an id, and there is such a device before."""
+        stem, _, number = name.rpartition(".")
+        return number.isdecimal() and _UNNAMED.get(stem, "") in self._unnamed
+
+    def _occupy(self, bus: _Bus, device: DeviceType, props: PropertyMap, path: str) -> None:
+        problem = bus.slots.take(device, props, path) if bus.slots else ""
+        keys = _PLACES.get(bus.kind, ())
+        if keys and all(key in props for key in keys):
+            place = tuple(str(props[key]) for key in (*keys, "channel") if key in props)
+            if first := bus.places.get(place):
+                problem = f"its place on the bus is taken already, by {first}"
+            bus.places.setdefault(place, path)
+        if problem:
+            self._inspection.report(path, problem)
+
+    def _check_chassis(self, device: DeviceType, props: PropertyMap, path: str) -> None:
+        key = props.get("chassis", 0), props.get("slot", 0)
+        if first := self._chassis.get(key):
+            self._inspection.report(
+                path,
+                f"chassis {key[0]}, slot {key[1]} is taken already, by {first}",
+                hint="give each port a 'chassis' of its own",
+            )
+        self._chassis.setdefault(key, path)
+
+    def _add_bus(self, device: DeviceType, props: PropertyMap, path: str) -> None:
+        name = props.get("id")
+        if "base-pci-bridge" in device.parents or device.name.startswith("pxb"):
+            self._has_expander |= device.name.startswith("pxb")
+            slots = 1 if "pcie-slot" in device.parents else 32
+            taken = ((0, 0),) if is_on(props.get("shpc")) else ()
+            bus = _Bus("pci", path, PciSlots(slots, taken, device.name))
+            names = [name] if isinstance(name, str) else []
+        elif device.name == "spapr-pci-host-bridge":
+            bus = _Bus("pci", path, PciSlots())
+            names = [f"{name}.0"] if isinstance(name, str) else []
+        else:
+            found = _BRINGS.match(device.name)
+            kind = (found.lastgroup or "").replace("_", "-") if found else ""
+            bus = _Bus(kind, path, SerialPorts(device, props) if kind == "virtio-serial" else None)
+            names = [f"{name}.{n}" for n in range(8)] if isinstance(name, str) else [f"without a name, {path}"]
+        if not isinstance(name, str):
+            self._unnamed.add(bus.kind)
+        for each in names:
+            self._buses.setdefault(each, bus)
+
+
+def _names(device: Json) -> list[str]:
+    name = device.get("id") if isinstance(device, Mapping) else None
+    return [name] if isinstance(name, str) else []

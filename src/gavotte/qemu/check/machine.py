@@ -1,0 +1,125 @@
+"""The machine type and the CPU model, with their properties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gavotte.qemu.check.inspection import Inspection, inside, shown
+from gavotte.qemu.check.names import Space
+from gavotte.qemu.check.qom import convert_property, is_settable
+from gavotte.qemu.props import Json, PropertyMap
+from gavotte.qemu.schema.model import CpuModel, MachineType, Property
+
+__all__ = ["check_cpu", "check_machine", "check_smp"]
+
+# What -machine takes for the accelerator's sake (qemu_apply_legacy_machine_options in QEMU's system/vl.c).
+_FOR_ACCEL: Final = ("accel", "igd-passthru", "kernel-irqchip", "kvm-shadow-mem")
+
+_REFERENCES: Final[dict[str, Space]] = {
+    "confidential-guest-support": "object",
+    "memory-backend": "object",
+    "memory-encryption": "object",
+    "pcspk-audiodev": "audiodev",
+    "pflash0": "block",
+    "pflash1": "block",
+}
+
+# Spellings that the CPU's own parser takes (x86_cpu_parse_featurestr in QEMU's target/i386/cpu.c).
+_X86_FEATURES: Final = ("tsc-freq",)
+
+
+def check_machine(props: PropertyMap, path: str, inspection: Inspection) -> dict[str, Json]:
+    """Gives -machine's properties in their own types. It takes `_` for `-` in each key."""
+    machine = find_machine(props, inspection)
+    if "type" in props and machine is None:
+        _report_machine(props["type"], inside(path, "type"), inspection)
+    known = machine.properties if machine else {}
+    return {
+        key: _check_property(machine, known, key, value, inside(path, key), inspection) for key, value in props.items()
+    }
+
+
+def find_machine(props: PropertyMap, inspection: Inspection) -> MachineType | None:
+    """Gives the machine type that these properties ask for; None where it isn't told or isn't known."""
+    name = props.get("type")
+    return inspection.schema.machine(name) if isinstance(name, str) else None
+
+
+def _report_machine(name: Json, path: str, inspection: Inspection) -> None:
+    schema = inspection.schema
+    aliases = [machine.alias for machine in map(schema.machine, schema.machines) if machine and machine.alias]
+    inspection.report_unknown(path, f"this QEMU has no machine {shown(name)}", str(name), (*schema.machines, *aliases))
+
+
+def _check_property(
+    machine: MachineType | None,
+    known: Mapping[str, Property],
+    key: str,
+    value: Json,
+    path: str,
+    inspection: Inspection,
+) -> Json:
+    name = key.replace("_", "-")
+    if name == "type" or name in _FOR_ACCEL or not machine or not known:
+        return value
+    if name not in known:
+        names = [other for other, prop in known.items() if is_settable(prop)]
+        inspection.report_unknown(path, f"{machine.name} has no property '{key}'", key, (*names, *_FOR_ACCEL))
+        return value
+    value = convert_property(known[name], machine.name, value, path, inspection)
+    if name in _REFERENCES and isinstance(value, str) and "/" not in value:
+        inspection.names.refer(_REFERENCES[name], value, path)
+    return value
+
+
+def check_smp(smp: Json, machine_props: Json, inspection: Inspection) -> None:
+    """Reports more CPUs than the machine type has room for."""
+    if not isinstance(smp, Mapping) or not isinstance(machine_props, Mapping):
+        return
+    machine = find_machine(machine_props, inspection)
+    for key in ("cpus", "maxcpus"):
+        count = smp.get(key)
+        if machine and isinstance(count, int) and count > machine.max_cpus:
+            inspection.report(f"smp.{key}", f"{machine.name} has at most {machine.max_cpus} CPUs, not {count}")
+
+
+def check_cpu(props: PropertyMap, path: str, inspection: Inspection) -> dict[str, Json]:
+    """Gives -cpu's features in their own types, as far as the model's device type shows them."""
+    model = _find_model(props, path, inspection)
+    device = inspection.schema.device(model.type) if model and model.type else None
+    if device is None or not device.properties:
+        return dict(props)
+    return {
+        key: value
+        if key == "model"
+        else _check_feature(device.name, device.properties, key, value, inside(path, key), inspection)
+        for key, value in props.items()
+    }
+
+
+def _find_model(props: PropertyMap, path: str, inspection: Inspection) -> CpuModel | None:
+    name, models = props.get("model"), inspection.schema.cpus
+    if not isinstance(name, str):
+        inspection.report(path, "a CPU needs a 'model'")
+        return None
+    fold = inspection.schema.target.startswith("ppc")  # the one target that doesn't care
+    for model in models:
+        if model.name == name or (fold and model.name.lower() == name.lower()):
+            return model
+    if models:
+        known = [model.name for model in models]
+        inspection.report_unknown(inside(path, "model"), f"this QEMU has no CPU {shown(name)}", name, known)
+    return None
+
+
+def _check_feature(
+    owner: str, known: Mapping[str, Property], key: str, value: Json, path: str, inspection: Inspection
+) -> Json:
+    prop = known.get(key) or known.get(key.replace("_", "-"))
+    if prop is not None:
+        return convert_property(prop, owner, value, path, inspection)
+    if key not in _X86_FEATURES:
+        features = [name for name, prop in known.items() if is_settable(prop)]
+        inspection.report_unknown(path, f"{owner} has no feature '{key}'", key, features)
+    return value

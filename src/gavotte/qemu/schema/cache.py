@@ -1,0 +1,108 @@
+"""The schemas that were learnt on this machine.
+
+    $XDG_CACHE_HOME/gavotte/schemas/IDENTITY/
+      schema          an archive
+      pluggable.json  whether device types can be plugged, as far as somebody asked
+      binary          the path of the binary; when that is gone or has another identity, the directory goes too
+
+Each file appears by one rename. What can't be read is learnt again; what can't be written costs time, and no more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from gavotte.qemu.binary import QemuBinary
+from gavotte.qemu.schema.archive import Archive
+from gavotte.qemu.schema.view import Schema
+
+__all__ = ["load_schema", "store_pluggable", "store_schema"]
+
+_DRAFT = ".tmp-"
+
+
+def load_schema(binary: QemuBinary) -> Schema | None:
+    """Gives the schema from the cache, in milliseconds; None where it isn't there, is damaged or of another format."""
+    try:
+        folder = _folder(binary)
+        return Schema(Archive((folder / "schema").read_bytes()), _pluggable(folder))
+    except (OSError, ValueError):
+        return None
+
+
+def store_schema(binary: QemuBinary, data: bytes) -> None:
+    """Puts an archive into the cache, and drops those of binaries that are gone."""
+    with contextlib.suppress(OSError):
+        _folder(binary).mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(binary)
+        _write(_folder(binary) / "binary", os.fsencode(binary.path))
+        _write(_folder(binary) / "schema", data)
+
+
+def store_pluggable(binary: QemuBinary, found: Mapping[str, bool | None]) -> None:
+    """Adds to what is known. Of two writers at the same moment, one's additions may be lost, and are asked again."""
+    with contextlib.suppress(OSError):
+        _folder(binary).mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = {**_pluggable(_folder(binary)), **found}
+        _write(_folder(binary) / "pluggable.json", json.dumps(known).encode())
+
+
+def _root() -> Path:
+    """By the XDG Base Directory Specification, which ignores a relative path. Raises OSError without a home."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    except RuntimeError as e:
+        raise FileNotFoundError(str(e)) from e
+    return folder / "gavotte" / "schemas"
+
+
+def _folder(binary: QemuBinary) -> Path:
+    return _root() / binary.identity
+
+
+def _pluggable(folder: Path) -> dict[str, bool | None]:
+    try:
+        known = json.loads((folder / "pluggable.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return (
+        {name: told for name, told in known.items() if isinstance(told, bool | None)} if isinstance(known, dict) else {}
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Only this user may read it, as is mkstemp's way: it says which binaries are here."""
+    import tempfile
+
+    descriptor, draft = tempfile.mkstemp(prefix=_DRAFT, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def _sweep(binary: QemuBinary) -> None:
+    """Drops what belongs to binaries that changed, or to nobody; and our own, with what a killed writer left in it."""
+    import shutil
+
+    for folder in _root().iterdir():
+        if folder.name != binary.identity and not _is_current(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    for draft in _folder(binary).glob(f"{_DRAFT}*"):
+        draft.unlink(missing_ok=True)
+
+
+def _is_current(folder: Path) -> bool:
+    try:
+        path = Path(os.fsdecode((folder / "binary").read_bytes()))
+        return QemuBinary.from_path(path).identity == folder.name
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,1 @@
+"""Programs for who works on Gavotte itself, run by make."""

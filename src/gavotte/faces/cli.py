@@ -290,6 +290,7 @@ def _parser(first: list[str]) -> argparse.ArgumentParser:
     _add_check(commands)
     _add_image(commands)
     _add_qemu(commands, chosen=first == ["qemu"])
+    _add_qmp(commands, chosen=first == ["qmp"])
     return parser
 
 
@@ -303,6 +304,16 @@ def _add_qemu(commands: Any, *, chosen: bool) -> None:
         actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
         for module in (files, tables):
             module.add_actions(functools.partial(_add_command, actions))
+
+
+def _add_qmp(commands: Any, *, chosen: bool) -> None:
+    help = "talk to a QMP socket: one command, or a prompt with completion and history"
+    parser = commands.add_parser("qmp", help=help, description=help, allow_abbrev=False)
+    if chosen:
+        from gavotte.faces import qmp
+
+        parser.set_defaults(handler=qmp.run, parser=parser)
+        qmp.add_arguments(parser)
 
 
 def _add_command(commands: Any, name: str, handler: Callable[[argparse.Namespace], int], help: str) -> Any:

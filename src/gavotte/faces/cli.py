@@ -299,10 +299,10 @@ def _add_qemu(commands: Any, *, chosen: bool) -> None:
     help = "machine files: check, argv, run, import; what a QEMU binary has: devices, props, …; adopt a running QEMU"
     parser = commands.add_parser("qemu", help=help, description=help, allow_abbrev=False)
     if chosen:
-        from gavotte.faces.qemu import files, imports, tables
+        from gavotte.faces.qemu import adopt, files, imports, tables
 
         actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
-        for module in (files, imports, tables):
+        for module in (files, imports, tables, adopt):
             module.add_actions(functools.partial(_add_command, actions))
 
 

@@ -1,0 +1,12 @@
+"""One recipe, told to QEMU at its start or while it runs, and taken back.
+
+Knows: QEMU's options, and the QMP commands that add and remove the same things.
+Doesn't know: what the things are for.
+"""
+
+from __future__ import annotations
+
+from gavotte.qemu.plug.cold import cold
+from gavotte.qemu.plug.hot import plug, remove_device, unplug
+
+__all__ = ["cold", "plug", "remove_device", "unplug"]

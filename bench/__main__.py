@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gavotte
-from bench import cold, qmp, running
+from bench import cold, maps, qmp, running
 from bench.rows import Row
 from gavotte.errors import HostError
 from gavotte.guest.image import find_image
 from gavotte.qemu.binary import find_qemu
 
 QMP_BOUNDS = {"async": 1.6, "sync": 2.3}
-PARTS = ("cold", "qmp", "running")
+PARTS = ("cold", "qmp", "maps", "running")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts: dict[str, Callable[[], list[Row]]] = {
         "cold": lambda: cold.measure(here, options.rounds, tick),
         "qmp": qmp_rows,
+        "maps": lambda: maps.measure(options.rounds, tick),
         "running": lambda: running.measure(here, options.rounds, tick),
     }
     rows = [row for part in options.only or PARTS for row in parts[part]()]

@@ -3,14 +3,19 @@
 GavotteError                 message, hint (what to do next), exit_code for the command line
 ├── UsageError               what was asked for is malformed; `path` names the culprit   (yours, exit 2)
 │   └── InvalidMachine       a machine file or a step of it that the QEMU binary wouldn't take; all problems at once
+│   └── NoSuchSandbox        no sandbox has that name
 ├── StateError               the right call at the wrong time; the message names the way out
-│   └── ForeignProcess       a sandbox was used in a process that didn't make it
+│   ├── ForeignProcess       a sandbox was used in a process that didn't make it
+│   └── InUse                a name that is taken, or a machine that another process manages
 ├── HostError                this machine lacks something                              (the host's)
 │   ├── ImageError           the guest image is missing, damaged or can't be built
-│   └── QemuNotFound         no QEMU binary
+│   ├── QemuNotFound         no QEMU binary
+│   ├── Unsupported          this binary, machine type or accelerator can't; nothing happened
+│   └── StateTooNew          what was saved is of a later version than this Gavotte knows
 ├── QemuError                QEMU said no, or went away                                (QEMU's)
 │   ├── QmpRefused           QEMU answered a command with an error: it had no effect
 │   ├── UnplugRefused        the guest doesn't let a device go: it is still there
+│   ├── SaveFailed           a machine wasn't saved or loaded whole; one that was saved goes on
 │   ├── QmpNotSent           the command never left this process: it had no effect
 │   ├── OutcomeUnknown       sent, and no answer will come: it may have had its effect
 │   ├── QmpProtocolError     what came over the wire is not QMP
@@ -44,7 +49,9 @@ __all__ = [
     "GuestSilent",
     "HostError",
     "ImageError",
+    "InUse",
     "InvalidMachine",
+    "NoSuchSandbox",
     "OutcomeUnknown",
     "QemuError",
     "QemuExited",
@@ -52,8 +59,11 @@ __all__ = [
     "QmpNotSent",
     "QmpProtocolError",
     "QmpRefused",
+    "SaveFailed",
     "StateError",
+    "StateTooNew",
     "UnplugRefused",
+    "Unsupported",
     "UsageError",
 ]
 
@@ -90,12 +100,23 @@ class InvalidMachine(UsageError):
         )
 
 
+class NoSuchSandbox(UsageError):
+    """No sandbox of this user has that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no sandbox {name!r}", path="name", hint="gavotte ps lists those there are")
+
+
 class StateError(GavotteError):
     """The right call at the wrong time; the message names the way out."""
 
 
 class ForeignProcess(StateError):
     """A sandbox was used in a process that didn't make it, such as a forked child."""
+
+
+class InUse(StateError):
+    """A name that is taken, or a machine that another process manages."""
 
 
 class HostError(GavotteError):
@@ -108,6 +129,26 @@ class ImageError(HostError):
 
 class QemuNotFound(HostError):
     """There is no QEMU binary where one was looked for."""
+
+
+class Unsupported(HostError):
+    """This QEMU binary, machine type or accelerator hasn't `ability`; nothing happened."""
+
+    def __init__(self, ability: str, why: str, *, hint: str = "") -> None:
+        super().__init__(f"{ability}: {why}", hint=hint)
+        self.ability = ability
+
+
+class StateTooNew(HostError):
+    """What was saved has a later version than the latest that this Gavotte knows."""
+
+    def __init__(self, what: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{what} is of version {found}; this Gavotte knows versions up to {known}",
+            hint="use the Gavotte that wrote it, or a later one",
+        )
+        self.found = found
+        self.known = known
 
 
 class QemuError(GavotteError):
@@ -135,6 +176,10 @@ class UnplugRefused(QemuError):
             f"the guest doesn't let {device!r} go", hint="see what uses it in the guest, end that, and try again"
         )
         self.device = device
+
+
+class SaveFailed(QemuError):
+    """A machine wasn't saved, or loaded, whole. One that was to be saved goes on as before."""
 
 
 class QmpNotSent(QemuError):

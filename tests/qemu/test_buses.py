@@ -11,12 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gavotte.errors import StateError, UsageError
-from gavotte.qemu.buses import Addresses, Bus, ccw, mmio, pci, pcie_ports, root_ports, scsi
+from gavotte.qemu.buses import Addresses, Bus, ccw, mmio, pci, pcie_ports, root_ports, scsi, serial_ports
 from gavotte.qemu.fds import FdLedger
 from gavotte.qemu.plug import cold
 from tests.support.programs import with_qemu
 
-BUSES = (pcie_ports(3), pci("bridge"), ccw(size=5), scsi("scsi.0", targets=2, luns=2), mmio(2))
+BUSES = (
+    pcie_ports(3),
+    pci("bridge"),
+    ccw(size=5),
+    scsi("scsi.0", targets=2, luns=2),
+    mmio(2),
+    serial_ports("ports.0", last=3),
+)
 
 
 def filled(bus: Bus, count: int) -> list[dict[str, Any]]:
@@ -204,3 +211,48 @@ def test_a_stored_state_that_is_none_is_refused_with_its_culprit(change: dict[st
 def test_any_other_json_is_refused(value: object) -> None:
     with pytest.raises(UsageError):
         Addresses.from_json(value)
+
+
+# --- places that somebody else chose ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bus", BUSES, ids=lambda bus: bus.kind)
+def test_a_bus_finds_each_place_by_what_it_gives_for_it(bus: Bus) -> None:
+    for place in range(bus.first, bus.first + bus.size):
+        assert bus.find(bus.props(place)) == place
+
+
+@pytest.mark.parametrize(
+    ("bus", "props", "place"),
+    [
+        (pci("pci.0"), {"bus": "pci.0", "addr": "0x1d"}, 0x1D),
+        (pci("pci.0"), {"bus": "pci.0", "addr": "1d.3"}, 0x1D),
+        (pci("pci.0"), {"bus": "pci.0", "addr": 0x1D * 8}, 0x1D),
+        (pci("pci.0"), {"bus": "pci.0", "addr": "nonsense"}, None),
+        (pci("pci.0"), {"bus": "pci.0"}, None),
+        (pci("pci.0"), {"bus": "pci.1", "addr": "1d"}, None),
+        (pci("pci.0", first=28), {"bus": "pci.0", "addr": "05"}, None),
+        (pcie_ports(3), {"bus": "rp3"}, None),
+        (pcie_ports(3), {"bus": "rp"}, None),
+        (pcie_ports(3), {"bus": "rp1x"}, None),
+        (pcie_ports(3), {"bus": 1}, None),
+        (ccw(first=0x1000, size=4), {"devno": "FE.0.1001"}, 0x1001),
+        (ccw(first=0x1000, size=4), {"devno": "fd.0.1001"}, None),
+        (ccw(), {"devno": "fe.1.0000"}, 0x10000),
+        (scsi("scsi.0"), {"bus": "scsi.0", "scsi-id": 1, "lun": 256}, None),
+        (scsi("scsi.0"), {"bus": "scsi.0", "lun": 1}, None),
+        (serial_ports("ports.0"), {"bus": "ports.0", "nr": 0}, None),
+        (serial_ports("ports.0"), {"nr": 1}, None),
+    ],
+)
+def test_an_address_in_any_of_qemus_notations_is_found(bus: Bus, props: dict[str, Any], place: int | None) -> None:
+    assert bus.find(props) == place
+
+
+def test_a_place_that_a_device_brings_along_is_taken_and_one_elsewhere_is_nobodys() -> None:
+    addresses = Addresses((pcie_ports(2), pci("bridge")))
+    claimed = addresses.claim("a", {"bus": "rp0"}).claim("b", {"bus": "bridge", "addr": "07"})
+    assert claimed.taken == {"a": ("rp", 0), "b": ("bridge", 7)}
+    assert claimed.claim("c", {"bus": "pcie.0", "addr": "07"}) == claimed
+    with pytest.raises(StateError, match="taken by 'a'"):
+        claimed.claim("c", {"bus": "rp0", "addr": "00"})

@@ -44,6 +44,19 @@ def test_one_name_is_a_machine_of_its_own_on_each_architecture() -> None:
     assert (arm.serial, riscv.serial) == ("ttyAMA0", "ttyS0")
 
 
+def test_what_a_machine_type_takes_while_it_runs_is_data() -> None:
+    ways = {f"{row.arch}-{row.type}": row.hotplug for row in MACHINES}
+    assert ways == {
+        "x86_64-q35": "pcie",
+        "x86_64-pc": "pci",
+        "x86_64-microvm": "",
+        "aarch64-virt": "pcie",
+        "ppc64-pseries": "pci",
+        "s390x-s390-ccw-virtio": "ccw",
+        "riscv64-virt": "pcie",
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "arch"), [("ppc64le", "ppc64"), ("ppc64el", "ppc64"), ("amd64", "x86_64"), ("arm64", "aarch64")]
 )

@@ -77,6 +77,47 @@ def test_what_is_plugged_is_there_and_what_is_unplugged_is_gone() -> None:
     with_machine(ask)
 
 
+def test_a_recipe_that_is_gone_in_part_is_taken_back_like_a_whole_one() -> None:
+    async def ask(client: QmpClient) -> None:
+        before = await names(client)
+        network = Step("netdev", {"type": "user", "id": "net"})
+        serial = Step("chardev", {"backend": "null", "id": "line"})
+        recipe = (network, serial, *DISK)
+        commands: list[tuple[str, dict[str, Any]]] = [
+            ("netdev_del", {"id": "net"}),
+            ("chardev-remove", {"id": "line"}),
+            ("object-del", {"id": "io"}),
+        ]
+        for command, arguments in commands:
+            await plug(client, recipe, schema_for())
+            await client.execute(command, arguments)
+            await unplug(client, recipe, deadline=DEADLINE)
+            assert await names(client) == before
+        await unplug(client, recipe, deadline=DEADLINE)
+
+    with_machine(ask)
+
+
+def test_a_back_end_in_use_elsewhere_is_no_success() -> None:
+    async def ask(client: QmpClient) -> None:
+        await plug(client, DISK)
+        with pytest.raises(QmpRefused, match=r"step 1 \(blockdev 'node'\)"):
+            await unplug(client, DISK[:2], deadline=DEADLINE)
+        await unplug(client, DISK, deadline=DEADLINE)
+
+    with_machine(ask)
+
+
+def test_an_fsdev_stays_when_its_device_goes() -> None:
+    async def ask(client: QmpClient) -> None:
+        recipe = (Step("fsdev", {"fsdriver": "local", "id": "f", "path": "/"}), *DISK)
+        await plug(client, DISK)
+        await unplug(client, recipe, deadline=DEADLINE)
+        assert "disk" not in (await names(client))["device"]
+
+    with_machine(ask)
+
+
 def test_the_same_recipe_is_the_same_cold() -> None:
     async def ask(client: QmpClient) -> None:
         found = await names(client)

@@ -7,6 +7,7 @@ stored with the machine as JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from typing import Any, Final
 from gavotte.errors import StateError, UsageError
 from gavotte.qemu.props import PropertyMap, Recipe, Step
 
-__all__ = ["Addresses", "Bus", "ccw", "mmio", "pci", "pcie_ports", "root_ports", "scsi"]
+__all__ = ["Addresses", "Bus", "ccw", "mmio", "pci", "pcie_ports", "root_ports", "scsi", "serial_ports"]
 
 _VERSION = 1
 
@@ -33,6 +34,11 @@ class Bus:
     def props(self, place: int) -> dict[str, str | int]:
         """Gives what puts a device there, in QEMU's words."""
         return _PROPS[self.kind](self, place)
+
+    def find(self, props: PropertyMap) -> int | None:
+        """Gives the place that a device's properties name, in any of QEMU's notations; None for none of this bus."""
+        place = _FINDERS[self.kind](self, props)
+        return place if place is not None and place in range(self.first, self.first + self.size) else None
 
     def check(self) -> None:
         """Raises UsageError for a bus that QEMU doesn't have."""
@@ -59,9 +65,57 @@ _PROPS: Final[Mapping[str, Callable[[Bus, int], dict[str, str | int]]]] = {
     "ccw": lambda bus, place: {"devno": f"{bus.name}.{place >> 16:x}.{place & 0xFFFF:04x}"},
     "scsi": lambda bus, place: {"bus": bus.name, "scsi-id": place // bus.luns, "lun": place % bus.luns},
     "mmio": lambda bus, place: {"bus": f"{bus.name}{place}"},
+    "virtio-serial": lambda bus, place: {"bus": bus.name, "nr": place},
 }
 
-_ENDS: Final = {"pcie": 4096, "pci": 32, "ccw": 4 << 16, "scsi": 256, "mmio": 4096}
+
+def _find_numbered(bus: Bus, props: PropertyMap) -> int | None:
+    found = re.fullmatch(re.escape(bus.name) + "([0-9]{1,5})", str(props.get("bus")))
+    return int(found[1]) if found else None
+
+
+def _find_slot(bus: Bus, props: PropertyMap) -> int | None:
+    from gavotte.qemu.check.scalars import Misfit
+    from gavotte.qemu.check.slots import pci_address  # only who names an address himself pays for the checker
+
+    try:
+        address = pci_address(props.get("addr", -1)) if props.get("bus") == bus.name else None
+    except Misfit:
+        return None
+    return address[0] if address else None
+
+
+def _find_devno(bus: Bus, props: PropertyMap) -> int | None:
+    found = re.fullmatch(r"([0-9a-fA-F]+)\.([0-3])\.([0-9a-fA-F]{1,4})", str(props.get("devno")))
+    ours = found and int(found[1], 16) == int(bus.name, 16)
+    return int(found[2]) << 16 | int(found[3], 16) if found and ours else None
+
+
+def _find_unit(bus: Bus, props: PropertyMap) -> int | None:
+    match props:
+        case {"bus": bus.name, "scsi-id": int(target), "lun": int(lun)} if lun < bus.luns:
+            return target * bus.luns + lun
+    return None
+
+
+def _find_port(bus: Bus, props: PropertyMap) -> int | None:
+    match props:
+        case {"bus": bus.name, "nr": int(number)}:
+            return number
+    return None
+
+
+_FINDERS: Final[Mapping[str, Callable[[Bus, PropertyMap], int | None]]] = {
+    "pcie": _find_numbered,
+    "pci": _find_slot,
+    "ccw": _find_devno,
+    "scsi": _find_unit,
+    "mmio": _find_numbered,
+    "virtio-serial": _find_port,
+}
+
+# 511 ports are what the queues of a virtio-serial device suffice for (hw/char/virtio-serial-bus.c in QEMU)
+_ENDS: Final = {"pcie": 4096, "pci": 32, "ccw": 4 << 16, "scsi": 256, "mmio": 4096, "virtio-serial": 511}
 
 
 def pcie_ports(count: int, *, name: str = "rp", first: int = 0) -> Bus:
@@ -79,14 +133,19 @@ def ccw(*, cssid: int = 0xFE, first: int = 0, size: int = 4 << 16) -> Bus:
     return _checked(Bus("ccw", f"{cssid:x}", first, size))
 
 
-def scsi(name: str, *, targets: int = 256, luns: int = 256) -> Bus:
-    """Gives the units of a SCSI controller's bus: the LUNs of target 0 first, then those of target 1, …"""
-    return _checked(Bus("scsi", name, 0, targets * luns, luns))
+def scsi(name: str, *, first: int = 0, targets: int = 256, luns: int = 256) -> Bus:
+    """Gives the units of a SCSI controller's bus: the LUNs of target 0, from `first` on, then those of target 1, …"""
+    return _checked(Bus("scsi", name, first, targets * luns - first, luns))
 
 
 def mmio(count: int, *, name: str = "virtio-mmio-bus.", first: int = 0) -> Bus:
     """Gives virtio-mmio transports, one device each. A machine has a fixed number of them."""
     return _checked(Bus("mmio", name, first, count))
+
+
+def serial_ports(name: str, *, first: int = 1, last: int = 30) -> Bus:
+    """Gives the ports of a virtio-serial device's bus. Port 0 is kept for a console (virtio 1.2, section 5.3)."""
+    return _checked(Bus("virtio-serial", name, first, last - first + 1))
 
 
 def root_ports(count: int, *, name: str = "rp", bus: str = "pcie.0", slot: int = 1) -> Recipe:
@@ -161,6 +220,17 @@ class Addresses:
             if at == (bus, place):
                 raise StateError(f"place {place} of bus {bus!r} is taken by {other!r}", hint="choose another")
         return self._with(owner, found, place)
+
+    def claim(self, owner: str, props: PropertyMap) -> Addresses:
+        """Takes the place that a device's own properties name, if it is on one of these buses; else changes nothing.
+
+        Raises StateError when somebody has it.
+        """
+        for bus in self.buses:
+            place = bus.find(props)
+            if place is not None:
+                return self.reserve(owner, bus.name, place)
+        return self
 
     def release(self, owner: str) -> Addresses:
         """Gives the addresses with that place free again. Raises UsageError if `owner` has none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gavotte.qemu.props import Json, PropertyMap
 
@@ -22,7 +23,10 @@ class Machine:
     `options`. `serial` is the kernel's name of the console,
     `driver` QEMU's of the device behind it; without a driver it is the first serial port that the machine has anyway.
     `cpus` names the model for each accelerator. `smallest` is the memory, in bytes, that a guest with its image boots
-    in: with less, kernel and initramfs leave a command nothing to run in.
+    in: with less, kernel and initramfs leave a command nothing to run in. Memory is added to a machine that runs by
+    `virtio_mem`, where the binary has it too, or by DIMMs of multiples of `dimm` bytes (0: it takes none).
+    Devices are added to a machine that runs by `hotplug`: behind PCI Express ports, on the PCI bus that it has anyway,
+    by channel device numbers, or not at all.
     """
 
     arch: str
@@ -35,17 +39,23 @@ class Machine:
     serial: str = "ttyS0"
     driver: str | None = "isa-serial"
     smallest: int = 128 << 20
+    virtio_mem: bool = False
+    dimm: int = 0
+    hotplug: Literal["pcie", "pci", "ccw", ""] = "pcie"
 
 
 # What a sandbox has no use for costs start-up time under emulation: each device is probed by firmware and kernel.
 _PC: dict[str, Json] = {"usb": False, "vmport": "off", "smbus": False, "hpet": False}
 
+# Linux adds and removes memory in sections of this size on x86 (SECTION_SIZE_BITS).
+_PC_DIMM = 128 << 20
+
 # The first row of an architecture is its default.
 MACHINES = (
-    Machine("x86_64", "q35", "pc-q35-", {**_PC, "sata": False}),
-    Machine("x86_64", "pc", "pc-i440fx-", _PC),
+    Machine("x86_64", "q35", "pc-q35-", {**_PC, "sata": False}, virtio_mem=True, dimm=_PC_DIMM),
+    Machine("x86_64", "pc", "pc-i440fx-", _PC, virtio_mem=True, dimm=_PC_DIMM, hotplug="pci"),
     # Debian's kernel has no virtio-mmio device tables there: without PCI it finds no virtio device at all
-    Machine("x86_64", "microvm", options={"pcie": True, "isa-serial": False}),
+    Machine("x86_64", "microvm", options={"pcie": True, "isa-serial": False}, hotplug=""),
     # `max` has pointer authentication, whose emulation makes a boot four times as long
     Machine(
         "aarch64",
@@ -55,6 +65,7 @@ MACHINES = (
         cpus={"kvm": "host", "tcg": "cortex-a57"},
         serial="ttyAMA0",
         driver=None,
+        virtio_mem=True,  # no DIMMs: those need ACPI, which needs firmware
     ),
     Machine(
         "ppc64",
@@ -67,6 +78,8 @@ MACHINES = (
         serial="hvc0",
         driver="spapr-vty",
         smallest=256 << 20,  # pages of 64 KiB
+        dimm=256 << 20,  # SPAPR_MEMORY_BLOCK_SIZE
+        hotplug="pci",
     ),
     Machine(
         "s390x",
@@ -75,6 +88,8 @@ MACHINES = (
         virtio="ccw",
         serial="ttysclp0",
         driver="sclpconsole",
+        virtio_mem=True,
+        hotplug="ccw",
     ),
     Machine(
         "riscv64",
@@ -83,6 +98,7 @@ MACHINES = (
         cpus={"kvm": "host", "tcg": "rv64"},
         driver=None,
         smallest=192 << 20,  # its kernel is a large one
+        virtio_mem=True,
     ),
 )
 

@@ -1,6 +1,7 @@
 """One QEMU process: its start with the fds it was given and no others, its last words, its end.
 
-The exit is seen through a pidfd, so signals reach this process or nobody, however pids are reused.
+The exit is seen through a pidfd, so signals reach this process or nobody, however pids are reused. So it is the same
+for a process that another one started.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import signal
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from gavotte.errors import Bug, ForeignProcess, HostError, QemuExited, UsageError
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.fds import FdLedger
+from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.sections import Document
 from gavotte.qemu.tail import Tail
 
-__all__ = ["CONFINED", "PoliteRung", "QemuProcess", "start_process"]
+__all__ = ["CONFINED", "UNKNOWN_STATUS", "PoliteRung", "QemuProcess", "adopt_process", "start_process"]
 
 PoliteRung: TypeAlias = tuple[str, Callable[[], Awaitable[None]], float]
 """A way to ask for the end: its name, what asks, and the seconds that asking and ending may take."""
@@ -35,6 +38,10 @@ CONFINED: Final[Document] = {
 }
 """Sections that every QEMU of ours has: no device that wasn't asked for, no system calls it can do without."""
 
+UNKNOWN_STATUS: Final = 256
+"""The `returncode` of a process that has ended, while only its parent, another process, was told how. No exit status
+and no signal has this number."""
+
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 _MOMENT = 1.0  # seconds between the end of QEMU's connections and the end of QEMU
@@ -44,12 +51,18 @@ _KILL_DEADLINE = 5.0  # SIGKILL is slow only where the kernel is stuck
 _KEY = object()
 
 
-async def start_process(argv: Sequence[str], ledger: FdLedger, *, env: Mapping[str, str] | None = None) -> QemuProcess:
+async def start_process(
+    argv: Sequence[str], ledger: FdLedger, *, env: Mapping[str, str] | None = None, keep: Path | None = None
+) -> QemuProcess:
     """Starts QEMU with the fds of `ledger`, which is spent by it, and gives the running process.
 
     The kernel kills it when the calling thread ends, so call this on an event loop that lives as long as
     the process (prctl(2), PR_SET_PDEATHSIG). It has `/` as its directory, so `argv` needs absolute paths,
     a session of its own, which keeps a terminal's Ctrl-C away, and a minimal environment plus `env`.
+
+    With `keep`, it goes on when this process ends, and `adopt_process` takes it over. What it writes then goes through
+    the FIFO at the path `keep`, which is made anew: nothing breaks when nobody reads there, and what is too much for
+    the kernel's buffer is lost.
 
     Raises HostError when it can't be started, UsageError when `argv` can't be a command line. That QEMU
     itself refuses `argv` is seen as its exit.
@@ -57,10 +70,10 @@ async def start_process(argv: Sequence[str], ledger: FdLedger, *, env: Mapping[s
     loop = asyncio.get_running_loop()
     with ledger, ExitStack() as undo:
         try:
-            output, their_output = os.pipe2(os.O_CLOEXEC)
+            output, their_output = os.pipe2(os.O_CLOEXEC) if keep is None else _make_fifo(keep)
             undo.callback(os.close, output)
             try:
-                child = _spawn(argv, ledger, their_output, {**_ENVIRONMENT, **(env or {})})
+                child = _spawn(argv, ledger, their_output, {**_ENVIRONMENT, **(env or {})}, kept=keep is not None)
             finally:
                 os.close(their_output)
             undo.callback(child.wait, _KILL_DEADLINE)
@@ -69,17 +82,61 @@ async def start_process(argv: Sequence[str], ledger: FdLedger, *, env: Mapping[s
         except OSError as e:
             raise HostError(f"can't start {argv[0]}: {e.strerror}") from e
         undo.pop_all()
-    return QemuProcess(_KEY, loop, child, pidfd, Tail(loop, output), tuple(argv))
+    child.returncode = UNKNOWN_STATUS  # from here on it is watched by its pidfd: Popen isn't to reap it, nor to warn
+    return QemuProcess(_KEY, loop, child.pid, pidfd, Tail(loop, output), tuple(argv))
 
 
-def _spawn(argv: Sequence[str], ledger: FdLedger, output: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    # A manager that dies before setpriv has asked for the signal leaves a QEMU that only the sweep finds.
-    setpriv = find_program("setpriv")
-    if setpriv is None:
-        raise HostError("setpriv is not on PATH", hint="apt-get install util-linux")
+def adopt_process(process: ProcessId, *, output: Path | None = None) -> QemuProcess:
+    """Takes over a process that somebody else started, with the FIFO that it was started with (`keep`).
+
+    It goes on when this process ends. When it ends, and isn't a child of this process after all, its exit status is
+    UNKNOWN_STATUS. Raises ProcessLookupError when it has ended already, HostError when it can't be watched.
+    """
+    loop = asyncio.get_running_loop()
+    with ExitStack() as undo:
+        try:
+            pidfd = process.open()
+            undo.callback(os.close, pidfd)
+            argv = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            tail = _silence() if output is None else _open_fifo(output)
+        except ProcessLookupError:
+            raise
+        except OSError as e:
+            raise HostError(f"can't take over process {process.pid}: {e.strerror}") from e
+        undo.pop_all()
+    return QemuProcess(_KEY, loop, process.pid, pidfd, Tail(loop, tail), tuple(map(os.fsdecode, argv)))
+
+
+def _make_fifo(path: Path) -> tuple[int, int]:
+    """Both ends of a FIFO that is made anew. The child's end reads too, so that it never finds nobody reading, and
+    doesn't block when it is full."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path, 0o600)
+    theirs = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return _open_fifo(path), theirs
+    except BaseException:
+        os.close(theirs)
+        raise
+
+
+def _open_fifo(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
+def _silence() -> int:
+    """The end of a pipe that nobody writes to."""
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    os.close(theirs)
+    return ours
+
+
+def _spawn(
+    argv: Sequence[str], ledger: FdLedger, output: int, env: Mapping[str, str], *, kept: bool
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            [setpriv, "--pdeathsig", "KILL", "--", *argv],
+            [*([] if kept else _tied_to_us()), *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -93,8 +150,16 @@ def _spawn(argv: Sequence[str], ledger: FdLedger, output: int, env: Mapping[str,
         raise UsageError(f"not a command line: {e}", path="argv") from e
 
 
+def _tied_to_us() -> list[str]:
+    # A manager that dies before setpriv has asked for the signal leaves a QEMU that only the sweep finds.
+    setpriv = find_program("setpriv")
+    if setpriv is None:
+        raise HostError("setpriv is not on PATH", hint="apt-get install util-linux")
+    return [os.fspath(setpriv), "--pdeathsig", "KILL", "--"]
+
+
 class QemuProcess:
-    """A QEMU of ours, from its start until it is reaped. Made by `start_process` only.
+    """A QEMU of ours, from its start until it is reaped. Made by `start_process` and `adopt_process` only.
 
     Belongs to the event loop it was started on. As an async context manager it stops the process at the end.
     In a forked child it is of no use, and touches nothing.
@@ -104,7 +169,7 @@ class QemuProcess:
         self,
         key: object,
         loop: asyncio.AbstractEventLoop,
-        child: subprocess.Popen[bytes],
+        pid: int,
         pidfd: int,
         tail: Tail,
         argv: tuple[str, ...],
@@ -114,7 +179,8 @@ class QemuProcess:
         self.argv = argv
         self._owner = os.getpid()
         self._loop = loop
-        self._child = child
+        self._pid = pid
+        self._returncode: int | None = None
         self._pidfd = pidfd
         self._tail = tail
         self._exited: asyncio.Future[int] = loop.create_future()
@@ -126,12 +192,12 @@ class QemuProcess:
     @property
     def pid(self) -> int:
         """The process id, from the start (setpriv becomes QEMU) until `returncode` is set."""
-        return self._child.pid
+        return self._pid
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs, then the exit status; negative is a signal, as in `subprocess`."""
-        return self._child.returncode
+        """None while it runs, then the exit status; negative is a signal, as in `subprocess`. See UNKNOWN_STATUS."""
+        return self._returncode
 
     @property
     def stderr_tail(self) -> str:
@@ -208,6 +274,11 @@ class QemuProcess:
             )
         return list(self._rungs)
 
+    def kill(self) -> None:
+        """Sends SIGKILL, and doesn't wait: the exit is seen as any other. Nothing happens when it has ended."""
+        self._check_owner()
+        self._signal(signal.SIGKILL)
+
     def close(self) -> None:
         """Frees the fds; a process that still runs is killed and reaped first, which blocks for a moment.
 
@@ -223,9 +294,20 @@ class QemuProcess:
         self._reap()
         self._release()
 
+    def leave(self) -> None:
+        """Frees the fds, and lets the process go on; whoever wants to adopts it. Nothing is known of it here any more.
+
+        One that is to go on when this process ends was started with `keep`. When it ends before that, it stays a zombie
+        until then, unless this process adopts it.
+        """
+        if os.getpid() == self._owner:
+            self._release()
+
     def _reap(self) -> None:
         """Takes the exit in, when there is one; the one place that does."""
-        status = self._child.poll()
+        if self._returncode is not None or self._pidfd < 0:
+            return
+        status = self._returncode = _exit_status(self._pidfd)
         if status is None:
             return
         self._release()
@@ -314,9 +396,24 @@ class QemuProcess:
         return f"<QemuProcess pid={self.pid} {_status_text(self.returncode)}>"
 
 
+def _exit_status(pidfd: int) -> int | None:
+    """As `returncode`. Only a parent is told; anybody may see that it is over."""
+    try:
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return UNKNOWN_STATUS if poll.poll(0) else None
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
 def _status_text(returncode: int | None) -> str:
     if returncode is None:
         return "still running"
+    if returncode == UNKNOWN_STATUS:
+        return "it has ended, and only the process that started it was told how"
     if returncode >= 0:
         return f"exit status {returncode}"
     try:

@@ -42,11 +42,15 @@ class Tail:
             text = text.partition("\n")[2] or text
         return "\n".join(map(harmless, text.split("\n")))
 
-    def close(self) -> None:
-        """Reads what still is in the pipe, and closes it. A second call does nothing."""
+    def drain(self) -> None:
+        """Reads what is in the pipe now."""
         left = _PIPE  # bounded: a grandchild may hold the pipe and go on writing
         while self._fd >= 0 and left > 0 and (got := self._read()):
             left -= got
+
+    def close(self) -> None:
+        """Reads what still is in the pipe, and closes it. A second call does nothing."""
+        self.drain()
         self._close()
 
     def _on_readable(self) -> None:

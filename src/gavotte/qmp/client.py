@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final
 
 from gavotte.errors import OutcomeUnknown, QmpNotSent, QmpProtocolError, QmpRefused, UsageError
-from gavotte.qmp.events import EventStream, Listeners
+from gavotte.qmp.events import EventStream, Listener, Listeners
 from gavotte.qmp.link import Link
 from gavotte.qmp.wire import Decoder, Event, Greeting, Json, Refusal, Reply, encode
 
@@ -148,6 +148,10 @@ class QmpClient:
     def events(self, *names: str, limit: int = 1024) -> EventStream:
         """Give a stream of the events with these names, of all without a name; see EventStream."""
         return EventStream(self._listeners, frozenset(names), limit)
+
+    def listen(self, listener: Listener) -> bool:
+        """Show every event to `listener` from now on, until the connection ends; False if it has ended."""
+        return self._listeners.add(listener)
 
     async def close(self) -> None:
         """Close the connection and return when that is done. QEMU itself doesn't mind, and goes on."""

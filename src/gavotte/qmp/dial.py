@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
 
-from gavotte.errors import QmpNotSent, UsageError
+from gavotte.errors import HostError, QmpNotSent, UsageError
 
 __all__ = ["dial"]
 
@@ -16,11 +17,12 @@ def dial(path: str) -> socket.socket:
 
     It goes through /proc/self/fd, since a path of more than 107 bytes doesn't fit into an address (unix(7)).
     Raises UsageError, whose path is "socket", when it isn't a socket; QmpNotSent when nothing listens on it, or when as
-    many clients as the kernel queues are waiting already.
+    many clients as the kernel queues are waiting already; HostError without a free fd.
     """
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except (OSError, ValueError) as e:  # a NUL in it is a ValueError
+        _check_limit(e, path)
         why = e.strerror if isinstance(e, OSError) else str(e)
         raise UsageError(f"{path}: {why}", path="socket", hint="give the path of QEMU's QMP socket") from e
     try:
@@ -32,7 +34,11 @@ def dial(path: str) -> socket.socket:
 
 
 def _connect(address: str, path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as e:
+        _check_limit(e, path)
+        raise
     try:
         sock.setblocking(False)
         sock.connect(address)
@@ -45,3 +51,10 @@ def _connect(address: str, path: str) -> socket.socket:
         sock.close()
         raise QmpNotSent(f"can't connect to {path}: {e.strerror}", hint="see whether that QEMU still runs") from e
     return sock
+
+
+def _check_limit(error: Exception, path: str) -> None:
+    """Without a free fd, the fault is neither the path's nor QEMU's."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "`ulimit -n` shows how many a process may have"
+        raise HostError(f"can't connect to {path}: {error.strerror}", hint=hint) from error

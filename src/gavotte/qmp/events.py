@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from types import TracebackType
+from typing import Protocol
 
 from gavotte.errors import StateError
 from gavotte.qmp.wire import Event
 
-__all__ = ["EventStream", "Listeners"]
+__all__ = ["EventStream", "Listener", "Listeners"]
+
+
+class Listener(Protocol):
+    """What is shown each event at once, before the answer to any later command is given, and then the end."""
+
+    def offer(self, event: Event) -> None: ...
+
+    def end(self) -> None: ...
 
 
 class EventStream:
@@ -76,16 +85,16 @@ class Listeners:
     """The streams that a connection feeds, until it ends."""
 
     def __init__(self) -> None:
-        self._streams: set[EventStream] = set()
+        self._streams: set[Listener] = set()
         self._ended = False
 
-    def add(self, stream: EventStream) -> bool:
+    def add(self, stream: Listener) -> bool:
         """Feed the stream from now on; False if the connection has ended."""
         if not self._ended:
             self._streams.add(stream)
         return not self._ended
 
-    def remove(self, stream: EventStream) -> None:
+    def remove(self, stream: Listener) -> None:
         """Feed the stream no more."""
         self._streams.discard(stream)
 

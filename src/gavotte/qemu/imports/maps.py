@@ -168,7 +168,10 @@ def _read_global(text: str) -> dict[str, Any]:
     found = re.fullmatch(r"([^.=]{1,63})\.([^=]{1,63})=(.*)", text, re.DOTALL)
     if found:
         return {"driver": found[1], "property": found[2], "value": found[3]}
-    return dict(last_ones(parse_opts(text, None)))
+    props: dict[str, Any] = dict(last_ones(parse_opts(text, None)))
+    if props.keys() != {"driver", "property", "value"}:
+        raise Unreadable("'driver', 'property' and 'value' are wanted, and no other key")
+    return props
 
 
 def _read_cpu(text: str) -> dict[str, Any]:

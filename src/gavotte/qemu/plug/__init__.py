@@ -7,6 +7,8 @@ Doesn't know: what the things are for.
 from __future__ import annotations
 
 from gavotte.qemu.plug.cold import cold
-from gavotte.qemu.plug.hot import plug, remove_device, unplug
+from gavotte.qemu.plug.hot import plug, unplug
+from gavotte.qemu.plug.presence import has_step
+from gavotte.qemu.plug.removal import remove_device
 
-__all__ = ["cold", "plug", "remove_device", "unplug"]
+__all__ = ["cold", "has_step", "plug", "remove_device", "unplug"]

@@ -30,7 +30,7 @@ def _step(step: Step, ledger: FdLedger) -> list[str]:
     members = {fd: _give(fd, step, ledger) for fd in sets}
     argv: list[str] = []
     for fd, number in members.items():
-        argv += option_to_argv("add-fd", {"fd": number, "set": number, "opaque": label(fd)})
+        argv += option_to_argv("add-fd", {"fd": number, "set": number, "opaque": label(fd.name)})
     files = {fd.name: str(number) for fd, number in members.items()}
     props = {key: with_sets(value, files) for key, value in plain(step.props).items()}
     return argv + option_to_argv(step.kind, with_numbers(props, numbers))

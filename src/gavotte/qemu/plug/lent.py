@@ -43,9 +43,9 @@ def lent(step: Step) -> Lent:
     )
 
 
-def label(fd: Fd) -> str:
-    """Gives the text by which a member of an fd set is found again (`opaque` of add-fd)."""
-    return f"lent: {fd.name}"
+def label(name: str) -> str:
+    """Gives the text by which a descriptor in an fd set is found again by its name (`opaque` of add-fd)."""
+    return f"lent: {name}"
 
 
 def with_sets(value: Json, sets: Mapping[str, str]) -> Json:

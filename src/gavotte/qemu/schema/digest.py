@@ -194,6 +194,7 @@ def _machine(entry: Mapping[str, Answer]) -> Json:
         entry.get("deprecated", False),
         entry.get("cpu-max", 1),
         entry.get("default-cpu-type", ""),
+        entry.get("hotpluggable-cpus", False),
     ]
 
 

@@ -56,7 +56,10 @@ class DeviceType:
 
 @dataclass(frozen=True, slots=True)
 class MachineType:
-    """A machine type, from `query-machines`, with its properties from `qom-list-properties`."""
+    """A machine type, from `query-machines`, with its properties from `qom-list-properties`.
+
+    `hot_cpus` says whether it can get processors while it runs.
+    """
 
     name: str
     alias: str = ""
@@ -64,6 +67,7 @@ class MachineType:
     deprecated: bool = False
     max_cpus: int = 1
     default_cpu: str = ""
+    hot_cpus: bool = False
     properties: Mapping[str, Property] = field(default_factory=dict)
 
 

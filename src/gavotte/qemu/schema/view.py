@@ -118,8 +118,9 @@ class Schema:
         found: Any = self._archive.get("machine", name)
         if found is None:
             return None
-        (alias, default, deprecated, max_cpus, default_cpu), places = found
-        return MachineType(name, alias, default, deprecated, max_cpus, default_cpu, self._properties(places) or {})
+        (alias, default, deprecated, max_cpus, default_cpu, hot_cpus), places = found
+        properties = self._properties(places) or {}
+        return MachineType(name, alias, default, deprecated, max_cpus, default_cpu, hot_cpus, properties)
 
     @cached_property
     def cpus(self) -> Sequence[CpuModel]:

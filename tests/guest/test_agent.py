@@ -308,3 +308,22 @@ def test_the_agent_ends_by_itself_when_the_host_has_gone() -> None:
     with guest() as line:
         line.spawn("sleep", "1000")
         assert line.process.close() == 0
+
+
+def test_online_tells_what_there_is_and_leaves_a_guest_of_the_same_size_as_it_is(line: Line) -> None:
+    first = line.ask("online")
+    assert first == {
+        "cpus": os.sysconf("SC_NPROCESSORS_ONLN"),
+        "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "block_size": 0,  # no memory can be plugged here
+        "root_size": first["root_size"],
+    }
+    assert int(line.run("df", "-B1", "--output=size", "/").stdout.split()[-1]) == first["root_size"]
+    assert line.ask("online") == line.ask("online", cpus=0) == first
+
+
+@pytest.mark.parametrize("cpus", [-1, True, "2", 1.5, [1]])
+def test_what_is_no_number_of_processors_is_refused(line: Line, cpus: object) -> None:
+    with pytest.raises(Refused) as caught:
+        line.ask("online", cpus=cpus)
+    assert caught.value.code == "malformed"

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from gavotte.guest import agent
-from gavotte.guest.image import cpio, find_image, stdlib
+from gavotte.guest.image import cpio, find_image, initramfs
+from gavotte.guest.image.manifest import agent_files
 
-SOURCE = Path(agent.__file__)
+SOURCES = agent_files()
 DEADLINE = 20.0
 
 
@@ -31,7 +32,7 @@ def is_module(name: str) -> bool:
         return False
 
 
-MODULES = sorted(filter(is_module, stdlib.imported_by(SOURCE.read_bytes())))
+MODULES = sorted(filter(is_module, initramfs.imports_of(SOURCES)))
 
 
 def read_initramfs(path: Path) -> cpio.Tree:
@@ -86,7 +87,7 @@ def run_packed(root: Path, code: str) -> str:
 def served(root: Path) -> Iterator[socket.socket]:
     """The host's end of a line to the packed agent."""
     ours, theirs = socket.socketpair()
-    code = "import agent; agent.Agent(int(sys.argv[1]), agent.Boot()).run()"
+    code = "from gavotte.guest.agent import boot, server; server.Agent(int(sys.argv[1]), boot.Boot()).run()"
     with ours:
         ours.settimeout(DEADLINE)
         with theirs:
@@ -115,12 +116,13 @@ def receive_frames(sock: socket.socket, count: int) -> list[agent.Frame]:
 
 
 def test_the_image_holds_this_agent(root: Path) -> None:
-    assert (root / "agent.py").read_bytes() == SOURCE.read_bytes()
+    assert {name: (root / name).read_bytes() for name in SOURCES} == SOURCES
+    assert all(list((root / name).parent.glob(f"__pycache__/{Path(name).stem}.*.pyc")) for name in SOURCES)
 
 
 def test_the_packed_interpreter_imports_the_agent_and_nothing_from_elsewhere(root: Path) -> None:
     code = """
-import agent
+from gavotte.guest.agent import boot, online
 for name, module in sorted(sys.modules.items()):
     if getattr(module, "__file__", None):
         print(module.__file__)
@@ -137,9 +139,10 @@ def test_the_packed_interpreter_has_each_module_that_the_agent_imports(root: Pat
 
 def test_the_packed_interpreter_can_say_where_an_error_came_from(root: Path) -> None:
     code = """
-import agent, traceback
+import traceback
+from gavotte.guest.agent import system
 try:
-    agent.mount("none", "/proc/self/no/such", "none")
+    system.mount("none", "/proc/self/no/such", "none")
 except OSError as error:
     print("".join(traceback.format_exception(error)))
 """
@@ -156,22 +159,24 @@ def test_the_packed_agent_serves_a_request(served: socket.socket) -> None:
     assert (refusal.kind, refusal.channel) == (agent.ERROR, 1)
 
 
-def test_the_agent_imports_nothing_but_the_standard_library() -> None:
-    tree = ast.parse(SOURCE.read_bytes())
+def test_the_agent_imports_nothing_but_the_standard_library_and_itself() -> None:
     names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "a relative import"
-            names.add((node.module or "").partition(".")[0])
-    assert names
-    assert names <= sys.stdlib_module_names
+    for source in SOURCES.values():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, "a relative import"
+                names.add(node.module or "")
+    own = {name for name in names if name.startswith("gavotte.")}
+    assert {name.partition(".")[0] for name in names - own} <= sys.stdlib_module_names
+    assert {f"{name.replace('.', '/')}.py" for name in own - {"gavotte.guest.agent"}} < SOURCES.keys()
 
 
-def test_the_agent_runs_without_this_package() -> None:
-    code = "import sys; sys.path[:0] = sys.argv[1:]; import agent; print(*sys.modules)"
-    command = [sys.executable, "-SI", "-W", "error", "-c", code, os.fspath(SOURCE.parent)]
-    loaded = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=True).stdout.split()
-    assert "agent" in loaded
-    assert not [name for name in loaded if name.startswith("gavotte")]
+def test_the_agent_runs_without_the_rest_of_this_package(tmp_path: Path) -> None:
+    for name, source in SOURCES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(source)
+    code = "import sys; sys.path[:0] = sys.argv[1:]; import gavotte.guest.agent.boot; print(*sys.modules)"
+    command = [sys.executable, "-SIB", "-W", "error", "-c", code, os.fspath(tmp_path)]
+    subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=True)

@@ -133,3 +133,18 @@ def test_resizing_what_has_no_terminal_changes_nothing(line: Line) -> None:
     line.settle()
     line.send(agent.EOF, channel)
     assert line.finish(channel).status == 0
+
+
+def test_a_terminal_that_a_process_in_the_background_holds_ends_with_its_command(line: Line) -> None:
+    channel = line.spawn("sh", "-c", "trap '' HUP; stty raw; sleep 60 & printf done", tty=[24, 80])
+    outcome = line.finish(channel)
+    assert (outcome.stdout, outcome.status) == (b"done", 0)
+    line.run("pkill", "sleep")
+
+
+def test_what_a_terminal_still_holds_at_the_end_waits_for_credit(line: Line) -> None:
+    size = agent.WINDOW + 3000
+    channel = line.spawn("sh", "-c", f"stty raw; head -c {size} /dev/zero", tty=[24, 80])
+    line.ask("signal", target=channel, signal=0)
+    outcome = line.finish(channel)
+    assert (len(outcome.stdout), outcome.status) == (size, 0)

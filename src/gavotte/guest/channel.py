@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import secrets
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from gavotte.errors import AgentError, CommandNotStarted, UsageError
@@ -20,7 +23,7 @@ from gavotte.guest.command import AsyncProcess, Exit
 from gavotte.qmp.link import Link
 from gavotte.text import harmless
 
-__all__ = ["Channel", "printable"]
+__all__ = ["Channel", "EndedCommand", "printable"]
 
 _NOT_STARTED = {"not-found": 127, "not-executable": 126, "no-user": 125, "no-cwd": 125}
 _HINTS = {
@@ -31,11 +34,24 @@ _BREACHES = (AgentError, ValueError, OverflowError, KeyError, TypeError, Attribu
 _LONGEST_TEXT = 1000
 _ABANDON = 1.0  # seconds that a line which takes nothing delays the error
 _LARGEST_PID = 1 << 22  # proc(5), pid_max
+_MOST_STALE = 64 << 20  # bytes of an earlier manager's that may come before the answer to `attach`
+_MOST_EXITS = 64
 
 
 def printable(text: object) -> str:
     """`text` from the guest, cut to a length and harmless to a terminal."""
     return harmless(str(text)[:_LONGEST_TEXT])
+
+
+@dataclass(frozen=True)
+class EndedCommand:
+    """A command that ended under another manager, and how; `exit` is None when that is unknown, and `lost` says why."""
+
+    number: int  # of its channel
+    pid: int
+    argv: tuple[str, ...]
+    exit: Exit | None
+    lost: str = ""
 
 
 class Channel:
@@ -46,6 +62,9 @@ class Channel:
         self._link = Link(sock, self._received, self._on_end)
         self._decoder = agent.Decoder()
         self._numbers = itertools.count(1)
+        self._needle = b""  # where what comes begins to be for us; see `attach`
+        self._stale = bytearray()
+        self._skipped = 0
         self._requests: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._processes: dict[int, AsyncProcess] = {}
         self._last_words = last_words
@@ -53,6 +72,30 @@ class Channel:
         self.hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.ended: str | None = None
         self.notices: list[str] = []  # what the agent reported by itself; the last few
+        self.exits: tuple[EndedCommand, ...] = ()  # the last commands that ended before `attach`, oldest first
+
+    @classmethod
+    async def attach(
+        cls, sock: socket.socket, token: str, last_words: Callable[[], Awaitable[str]], deadline: float = 30.0
+    ) -> Channel:
+        """The line to an agent that another manager has set up with this `token`, 16 bytes in hex.
+
+        Its commands go on in `processes`, its last exits are in `exits`. Output is lost as far as the line had taken
+        it when it broke. Raises AgentError on a broken line, and at the deadline when the agent doesn't know the token
+        or the other manager still has the line. Owns `sock` in any case.
+        """
+        channel = cls(sock, last_words)
+        try:
+            await channel._take_over(bytes.fromhex(token), deadline)
+        except BaseException:
+            await channel.close()
+            raise
+        return channel
+
+    @property
+    def processes(self) -> Mapping[int, AsyncProcess]:
+        """The commands that run, by the number of their channel."""
+        return MappingProxyType(self._processes)
 
     # requests
 
@@ -67,6 +110,23 @@ class Channel:
                 return await future
         except TimeoutError:
             raise AgentError(f"the guest's agent didn't answer {operation!r} within {deadline:g} s") from None
+        finally:
+            del self._requests[number]
+
+    async def _take_over(self, token: bytes, deadline: float) -> None:
+        """Write the token, and behind it a request whose number says which of the answers is ours."""
+        number = agent.FIRST_RESUMER + secrets.randbelow(1 << 31)
+        self._needle = token + agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4]  # but for the length
+        self._requests[number] = future = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(deadline):
+                await self.send(token + agent.encode_json(agent.REQUEST, number, {"op": "resume"}))
+                await future
+        except TimeoutError:
+            raise AgentError(
+                f"the guest's agent didn't hand over the line within {deadline:g} s",
+                hint="end the manager that still has it; an agent that has another token than ours never answers",
+            ) from None
         finally:
             del self._requests[number]
 
@@ -141,13 +201,54 @@ class Channel:
 
     def _received(self, data: bytes) -> None:
         try:
-            for frame in self._decoder.feed(data):
+            for frame in self._decoder.feed(self._without_stale(data)):
                 self._handle(frame)
             if self._decoder.skipped:
                 raise AgentError("the guest sent bytes that are no frame")
         except _BREACHES as error:
             self._link.close()  # a guest that breaks the protocol isn't listened to any more
             self._end(f"the guest's agent broke the protocol: {printable(error)}")
+
+    def _without_stale(self, data: bytes) -> bytes:
+        """What of `data` is for us: on a line that was another manager's, nothing before our answer."""
+        if not self._needle:
+            return data
+        self._stale += data
+        at = self._stale.find(self._needle)
+        if at < 0:
+            stale = max(0, len(self._stale) - len(self._needle))
+            self._skipped += stale
+            if self._skipped > _MOST_STALE:
+                raise AgentError(f"more than {_MOST_STALE} bytes came that answer another manager")
+            del self._stale[:stale]
+            return b""
+        ours = bytes(self._stale[at + agent.TOKEN_LENGTH :])
+        self._needle = b""
+        self._stale.clear()
+        return ours
+
+    def _adopt(self, listing: dict[str, Any]) -> None:
+        """Take over the commands that still run; before the next frame, which may be one of theirs."""
+        last = _number(listing["last"], agent.FIRST_RESUMER - 1)
+        self._numbers = itertools.count(last + 1)
+        for one in listing["commands"]:
+            number, credit = _number(one["channel"], last), one["stdin"]
+            if number in self._processes:
+                raise AgentError(f"two commands on channel {number}")
+            process = AsyncProcess(self, number, list(_words(one["argv"])), stdin=False)
+            credit = None if credit is None else _number(credit, agent.WINDOW)
+            process.adopt(_number(one["pid"], _LARGEST_PID), credit, one["stdout"] is True, one["stderr"] is True)
+            self._processes[number] = process
+        self.exits = tuple(
+            EndedCommand(
+                _number(one["channel"], last),
+                _number(one["pid"], _LARGEST_PID),
+                _words(one["argv"]),
+                _exit(one),
+                printable(one.get("lost", "")),
+            )
+            for one in listing["exits"][-_MOST_EXITS:]
+        )
 
     def _handle(self, frame: agent.Frame) -> None:
         if frame.kind == agent.HELLO:
@@ -168,12 +269,20 @@ class Channel:
             if frame.kind == agent.ERROR:
                 self.notices = [*self.notices[-9:], printable(value["message"])]
             return
-        if frame.kind == agent.REPLY:
-            if process and not 0 < int(value["pid"]) <= _LARGEST_PID:
-                raise AgentError("no command has that process id")
-            waiting.set_result(dict(value))
-        else:
+        if frame.kind == agent.ERROR:
             waiting.set_exception(_refusal(value["code"], printable(value["message"])))
+            if process:
+                waiting.exception()  # whoever started it gets it, if that is still this manager
+                process.finish(None, "it was not started")
+                self._processes.pop(frame.channel, None)
+            return
+        if process:
+            if not 0 < int(value["pid"]) <= _LARGEST_PID:
+                raise AgentError("no command has that process id")
+            process.pid = int(value["pid"])
+        elif frame.channel >= agent.FIRST_RESUMER:
+            self._adopt(value)
+        waiting.set_result(dict(value))
 
     def _on_stream(self, process: AsyncProcess, frame: agent.Frame) -> None:
         outputs = {agent.STDOUT: process.stdout, agent.STDERR: process.stderr}
@@ -217,6 +326,20 @@ def _refusal(code: object, message: str) -> Exception:
     if code in _NOT_STARTED:
         return CommandNotStarted(message, exit_code=_NOT_STARTED[str(code)], hint=_HINTS.get(str(code), ""))
     return AgentError(f"the guest's agent refused: {message}")
+
+
+def _number(value: object, largest: int) -> int:
+    """`value` if it is a number from 0 to `largest`. Raises AgentError."""
+    if type(value) is not int or not 0 <= value <= largest:
+        raise AgentError(f"{str(value)[:40]!r} is no number from 0 to {largest}")
+    return value
+
+
+def _words(argv: object) -> tuple[str, ...]:
+    """A command line as the guest tells it. Raises AgentError when it has no program."""
+    if type(argv) is not list or not argv:
+        raise AgentError("a command has no argv")
+    return tuple(printable(word) for word in argv)
 
 
 def _exit(outcome: dict[str, Any]) -> Exit | None:

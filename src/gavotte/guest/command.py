@@ -47,10 +47,10 @@ def check_line(line: bytes | bytearray, limit: int) -> None:
 class InputStream:
     """A command's stdin. `write` waits while the command is behind; BrokenPipeError once it reads no more."""
 
-    def __init__(self, channel: Channel, number: int) -> None:
+    def __init__(self, channel: Channel, number: int, credit: int = agent.WINDOW) -> None:
         self._channel = channel
         self._number = number
-        self._credit = agent.WINDOW
+        self._credit = credit
         self._open = True
         self._writable = True  # False: the command closed its end, or is over
         self._news = asyncio.Event()
@@ -184,7 +184,7 @@ class AsyncProcess:
 
     def __init__(self, channel: Channel, number: int, argv: list[str], stdin: bool) -> None:
         self._channel = channel
-        self._number = number
+        self.number = number  # of its channel; stays its own when another process attaches
         self.argv = argv
         self.pid = 0  # in the commands' pid namespace
         self.stdin: InputStream | None = InputStream(channel, number) if stdin else None
@@ -218,7 +218,7 @@ class AsyncProcess:
     async def send_signal(self, number: int) -> None:
         """To its process group. SIGKILL ends all that it started as well, whatever session that is in."""
         if not self._exit.done():
-            await self._channel.request("signal", target=self._number, signal=int(number))
+            await self._channel.request("signal", target=self.number, signal=int(number))
 
     async def terminate(self) -> None:
         await self.send_signal(signals.SIGTERM)
@@ -229,7 +229,7 @@ class AsyncProcess:
     async def resize(self, rows: int, columns: int) -> None:
         """Give its terminal another size; it gets SIGWINCH."""
         if not self._exit.done():
-            await self._channel.request("window", target=self._number, size=[rows, columns])
+            await self._channel.request("window", target=self.number, size=[rows, columns])
 
     async def close(self) -> None:
         """End it, with all that it started, if it still runs."""
@@ -251,6 +251,16 @@ class AsyncProcess:
         await asyncio.shield(self.close())
 
     # what the channel learns about it
+
+    def adopt(self, pid: int, stdin_credit: int | None, stdout: bool, stderr: bool) -> None:
+        """Take it as it is where another manager left it. `pid` is 0 if it isn't known to run yet."""
+        self.stdin = None if stdin_credit is None else InputStream(self._channel, self.number, stdin_credit)
+        for stream, is_open in ((self.stdout, stdout), (self.stderr, stderr)):
+            if not is_open:
+                stream.end()
+        if pid:
+            self.pid = pid
+            self.started.set_result({"pid": pid})
 
     def finish(self, exit: Exit | None, lost: str = "") -> None:
         if not self._exit.done():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
+import stat
 from pathlib import Path
 from types import CodeType
 
@@ -11,11 +12,17 @@ from gavotte.errors import ImageError
 from gavotte.guest.image import build, build_image, cpio, find, find_image, list_images, manifest, sources
 from tests.guest.image.making import MAGIC_OF_NOBODY, an_image, quiet
 
+PLACE = manifest.AGENT_PLACE
+
 
 def agent_archive(image_initrd: Path, base_length: int) -> cpio.Tree:
     with image_initrd.open("rb") as file:
         file.seek(base_length)
         return dict(cpio.read(file))
+
+
+def files_of(tree: cpio.Tree) -> set[str]:
+    return {name for name, entry in tree.items() if stat.S_ISREG(entry.mode)}
 
 
 @pytest.fixture
@@ -41,10 +48,10 @@ def test_another_agent_takes_all_else_from_the_last_image() -> None:
     assert image.manifest.base_length == length
     assert image.initrd.read_bytes()[:length] == old.initrd.read_bytes()[:length]
     added = agent_archive(image.initrd, length)
-    assert added["agent.py"].data == manifest.AGENT.read_bytes()
-    code = marshal.loads(added["__pycache__/agent.cpython-311.pyc"].data[16:])
+    assert {name: added[name].data for name in manifest.agent_files()} == manifest.agent_files()
+    code = marshal.loads(added[f"{PLACE}/__pycache__/boot.cpython-311.pyc"].data[16:])
     assert isinstance(code, CodeType)
-    assert code.co_filename == "/agent.py"
+    assert code.co_filename == f"/{PLACE}/boot.py"
 
 
 @pytest.mark.usefixtures("no_tools")
@@ -53,7 +60,7 @@ def test_an_imported_image_s_programs_never_run_here() -> None:
     (old.path / "imported").touch()
     image = build_image(progress=quiet)
     assert image.is_foreign
-    assert set(agent_archive(image.initrd, image.manifest.base_length)) == {"agent.py"}
+    assert files_of(agent_archive(image.initrd, image.manifest.base_length)) == manifest.agent_files().keys()
 
 
 @pytest.mark.usefixtures("no_tools")
@@ -83,7 +90,8 @@ def test_an_image_of_another_architecture_takes_a_new_agent_too(magic: str) -> N
     assert find_image("x86_64") is None
     added = agent_archive(image.initrd, image.manifest.base_length)
     compiled = magic != MAGIC_OF_NOBODY  # by a Python of ours; another one can't be had without network
-    assert set(added) - {"__pycache__"} == {"agent.py"} | ({"__pycache__/agent.cpython-311.pyc"} if compiled else set())
+    assert (f"{PLACE}/__pycache__/boot.cpython-311.pyc" in added) == compiled
+    assert {name for name in files_of(added) if name.endswith(".py")} == manifest.agent_files().keys()
 
 
 def test_an_archive_out_of_step_is_left_out_and_no_other() -> None:

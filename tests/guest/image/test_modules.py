@@ -3,7 +3,7 @@ from __future__ import annotations
 import lzma
 from pathlib import Path
 
-from gavotte.guest.image import modules
+from gavotte.guest.image import initramfs, modules
 from gavotte.guest.image.deb import Files
 from tests.guest.image.making import a_deb, a_module
 
@@ -17,6 +17,8 @@ MODULES = {
     "kernel/fs/jbd2.ko": a_module(depends=""),
     "kernel/fs/extra-thing.ko": a_module(depends=""),
     "kernel/crypto/crc32c_generic.ko": a_module(depends="", alias="crc32c"),
+    "kernel/fs/9p/9p.ko": a_module(depends="", alias="fs-9p"),
+    "kernel/net/virtio_net.ko": a_module(depends="virtio", alias="virtio:d00000001v*"),
     "kernel/a.ko": a_module(depends="b"),
     "kernel/b.ko": a_module(depends="a"),
 }
@@ -56,3 +58,19 @@ def test_a_built_in_module_needs_nothing_and_a_missing_one_is_recorded(tmp_path:
 
 def test_a_dependency_cycle_ends(tmp_path: Path) -> None:
     assert sorted(names(select(tmp_path, "a"), "a")) == ["a", "b"]
+
+
+def test_a_module_is_found_by_the_devices_that_it_drives(tmp_path: Path) -> None:
+    selection = select(tmp_path, "virtio_net", "9p")
+    found = initramfs.device_aliases(selection)
+    assert found["aliases"] == [("virtio:d00000001v*", "virtio:d00000001v", "virtio_net")]
+    assert found["order"] == selection.order
+
+
+def test_the_kernel_finds_a_module_by_what_it_asks_for(tmp_path: Path) -> None:
+    lines = initramfs.kernel_aliases(select(tmp_path, "virtio_net", "9p", "ext4")).decode().splitlines()
+    asked = dict(line.split(" ", 1) for line in lines)
+    assert asked["fs_9p"] == asked["9p"] == f"{TOP}kernel/fs/9p/9p.ko"
+    assert asked["crc32c"] == f"{TOP}kernel/crypto/crc32c_generic.ko"  # which ext4 brought
+    assert [Path(path).stem for path in asked["ext4"].split()] == ["crc32c_generic", "jbd2", "ext4", "extra-thing"]
+    assert not any(":" in alias for alias in asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,14 +19,22 @@ from gavotte.guest.image import (
     python,
     rootfs,
     sources,
-    stdlib,
     tools,
     unconfigured,
 )
 from gavotte.guest.image.apt import Apt, Package
 from gavotte.guest.image.cache import Image
 from gavotte.guest.image.deb import Files
-from gavotte.guest.image.manifest import AGENT, INITRD, KERNEL, ROOTFS, Manifest, Python, Recipe
+from gavotte.guest.image.manifest import (
+    INITRD,
+    KERNEL,
+    ROOTFS,
+    Manifest,
+    Python,
+    Recipe,
+    agent_digest,
+    agent_files,
+)
 from gavotte.guest.image.sources import Source
 from gavotte.guest.image.unconfigured import Guest
 
@@ -85,7 +92,7 @@ class _Build:
         self._update = update
         self._guest = guest
         self._progress = progress
-        self._agent = AGENT.read_bytes()
+        self._agent = agent_files()
         recipe = find.current_recipe(suite or find.default_suite(arch), arch)
         donors = [image for image in cache.list_images() if _could_give(image, recipe, any_suite=suite is None)]
         donors.sort(key=lambda image: image.manifest.recipe.suite == recipe.suite, reverse=True)
@@ -94,7 +101,7 @@ class _Build:
             recipe = replace(recipe, suite=self._donor.manifest.recipe.suite)
         self._recipe = recipe
         self._is_local = recipe.architecture == find.debian_name()
-        self._wanted_imports = stdlib.imported_by(self._agent)
+        self._wanted_imports = initramfs.imports_of(self._agent)
 
     def make(self) -> Image:
         donor = self._donor
@@ -254,13 +261,13 @@ class _Build:
         imported = donor is not None and donor.is_foreign
         code = self._agent_code(draft, manifest, imported=imported)
         with (draft / INITRD).open("ab") as out:
-            cpio.write(out, initramfs.agent_tree(self._agent, code))
+            cpio.write(out, initramfs.agent_tree(self._agent) | code)
         if imported:
             (draft / cache.FOREIGN).touch()
 
     def _finish(self, draft: Path, manifest: Manifest) -> Image:
         files = {name: cache.file_info(draft / name) for name in (KERNEL, INITRD, ROOTFS)}
-        recipe = replace(self._recipe, agent=hashlib.sha256(self._agent).hexdigest())
+        recipe = replace(self._recipe, agent=agent_digest(self._agent))
         return cache.publish(draft, replace(manifest, created=time.time(), recipe=recipe, files=files))
 
     def _agent_code(self, draft: Path, manifest: Manifest, *, imported: bool) -> cpio.Tree:
@@ -271,20 +278,20 @@ class _Build:
         packed = manifest.python
         interpreter = python.Interpreter(packed.executable, packed.loader, packed.libraries, packed.tag, packed.magic)
         if interpreter.is_like_ours():
-            return python.compile_ourselves(AGENT.name, self._agent, interpreter)
+            return python.compile_ourselves(self._agent, interpreter)
         if imported:
             return {}
         with (draft / INITRD).open("rb") as source:
             tree = {name: entry for name, entry in cpio.read(source) if name.startswith("usr/") and ".ko" not in name}
-        tree[AGENT.name] = cpio.file(self._agent)
+        tree |= initramfs.agent_tree(self._agent)
         if self._is_local:
-            return python.byte_code(tree, interpreter, only=AGENT.name)
+            return python.byte_code(tree, interpreter, below="gavotte")
         try:
             with self._local_python(draft) as local:
                 runs = initramfs.bare_interpreter(local, packed.executable)
         except ImageError:  # no network: the guest compiles the agent at each start, which takes it a second
             return {}
-        return python.byte_code(tree | runs, python.places(runs, packed.executable), only=AGENT.name)
+        return python.byte_code(tree | runs, python.places(runs, packed.executable), below="gavotte")
 
 
 def _fallbacks(chosen: Sequence[Source], suite: str) -> Iterator[list[Source]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
 
 from gavotte.guest.image import cache
-from gavotte.guest.image.manifest import AGENT, BUILDER_VERSION, Recipe
+from gavotte.guest.image.manifest import BUILDER_VERSION, Recipe, agent_digest, agent_files
 
 INITRAMFS_PACKAGES = ("busybox-static", "libpython3-stdlib", "python3-minimal")  # with all that they depend on
 ROOTFS_PACKAGES = ("ca-certificates", "mount", "procps", "python3")  # beside Debian's essential ones
@@ -49,7 +48,7 @@ def current_recipe(suite: str, arch: str | None = None) -> Recipe:
         initramfs_packages=INITRAMFS_PACKAGES,
         rootfs_packages=ROOTFS_PACKAGES,
         builder=BUILDER_VERSION,
-        agent=hashlib.sha256(AGENT.read_bytes()).hexdigest(),
+        agent=agent_digest(agent_files()),
     )
 
 

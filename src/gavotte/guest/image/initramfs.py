@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gavotte.errors import ImageError
@@ -32,12 +33,23 @@ CORE = (
     "warnings",
 )
 
+# Run by the kernel as `modprobe -q -- NAME`, once the agent has told it to; /modules.alias has NAME and its files.
+MODPROBE = b"""\
+#!/usr/bin/busybox sh
+for name; do :; done
+while read -r alias files; do
+    if [ "$alias" = "${name//-/_}" ]; then
+        for file in $files; do busybox insmod "/$file"; done
+    fi
+done < /modules.alias
+"""
+
 INIT = b"""\
 #!/usr/bin/python3 -SEBu
 import sys
 sys.path.insert(0, "/")
-import agent
-agent.main()
+from gavotte.guest.agent import boot
+boot.main()
 """
 
 
@@ -59,7 +71,7 @@ def kernel_release(files: Files) -> str:
     return found.pop()
 
 
-def base(files: Files, agent: bytes, local: Files) -> Base:
+def base(files: Files, agent: Mapping[str, bytes], local: Files) -> Base:
     """The base archive for an `agent` whose imports it has to serve.
 
     `local` has the same release's Python for this host: `files` itself where the architectures agree.
@@ -67,7 +79,9 @@ def base(files: Files, agent: bytes, local: Files) -> Base:
     selection = modules.select(files, kernel_release(files))
     tree: cpio.Tree = _skeleton() | {
         "init": cpio.file(INIT, executable=True),
-        "modules.json": cpio.file(json.dumps(selection.order).encode()),
+        "modprobe": cpio.file(MODPROBE, executable=True),
+        "modules.alias": cpio.file(kernel_aliases(selection)),
+        "modules.json": cpio.file(json.dumps(device_aliases(selection)).encode()),
         "usr/bin/busybox": cpio.file(files.read("usr/bin/busybox"), executable=True),
         "usr/bin/sh": cpio.symlink("busybox"),
     }
@@ -76,9 +90,29 @@ def base(files: Files, agent: bytes, local: Files) -> Base:
     return Base(tree | pythons, interpreter, tuple(selection.missing), tuple(left_out))
 
 
-def agent_tree(agent: bytes, byte_code: cpio.Tree) -> cpio.Tree:
-    """The second archive: the agent and its byte code, which may be missing."""
-    return {"agent.py": cpio.file(agent), **byte_code}
+def device_aliases(selection: modules.Selection) -> dict[str, object]:
+    """What the agent loads modules by: their names, and which devices they drive, as [pattern, its start, module]."""
+    devices = [(alias, re.split(r"[*?[]", alias)[0], name) for alias, name in selection.aliases if ":" in alias]
+    return {"order": selection.order, "aliases": devices}
+
+
+def kernel_aliases(selection: modules.Selection) -> bytes:
+    """What `MODPROBE` reads: a name that the kernel asks for, then the files to load, on each line."""
+    words = [(alias, name) for alias, name in selection.aliases if ":" not in alias]
+    words += [(name, name) for name in selection.order]
+    lines = [f"{alias.replace('-', '_')} {' '.join(selection.order[name])}\n" for alias, name in words]
+    return "".join(lines).encode()
+
+
+def agent_tree(agent: Mapping[str, bytes]) -> cpio.Tree:
+    """The second archive, but for the byte code, which may be missing."""
+    return {name: cpio.file(source) for name, source in agent.items()}
+
+
+def imports_of(agent: Mapping[str, bytes]) -> set[str]:
+    """The modules that the agent's files import, without these files themselves."""
+    named = {module for source in agent.values() for module in stdlib.imported_by(source)}
+    return {module for module in named if module.partition(".")[0] != "gavotte"}
 
 
 def _skeleton() -> cpio.Tree:
@@ -94,7 +128,7 @@ def _skeleton() -> cpio.Tree:
     }
 
 
-def _python(files: Files, agent: bytes, local: Files) -> tuple[cpio.Tree, python.Interpreter, list[str]]:
+def _python(files: Files, agent: Mapping[str, bytes], local: Files) -> tuple[cpio.Tree, python.Interpreter, list[str]]:
     """The interpreter with that part of its library which the agent needs, and the names of the rest."""
     executable = files.resolve("usr/bin/python3")
     if executable is None:
@@ -104,7 +138,7 @@ def _python(files: Files, agent: bytes, local: Files) -> tuple[cpio.Tree, python
     library, helps = _library(files, name), _library(local, name)
     interpreter = python.probe(runs | helps, executable)  # of this host
     available = stdlib.modules_in(library, f"usr/lib/{name}")
-    seeds = {*CORE, *stdlib.ALWAYS, *stdlib.imported_by(agent)}
+    seeds = {*CORE, *stdlib.ALWAYS, *imports_of(agent)}
     chosen = python.needed_modules(library | helps | runs, interpreter, seeds) & available.keys()
     tree = bare | {available[module]: library[available[module]] for module in chosen}
     tree |= _shared_libraries(files, (entry.data for entry in tree.values()))

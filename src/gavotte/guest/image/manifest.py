@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from gavotte.errors import ImageError
 
 FORMAT = 1
-BUILDER_VERSION = 1  # raise it when what is built from the same packages changes
-AGENT = Path(__file__).parents[1] / "agent.py"
+BUILDER_VERSION = 2  # raise it when what is built from the same packages changes
+AGENT = Path(__file__).parents[1] / "agent"
+AGENT_PLACE = "gavotte/guest/agent"  # in the image, as here, so that its files find each other by one name
 
 KERNEL, INITRD, ROOTFS = "vmlinux", "initramfs", "rootfs.squashfs"
 FILES = (KERNEL, INITRD, ROOTFS)
@@ -23,6 +24,20 @@ WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+~/-]{0,127}")
 MAX_MANIFEST = 1 << 20  # bytes
 MAX_FILE = 4 << 30  # bytes
 MAX_BASE = 512 << 20  # bytes; it is held in memory while it is copied
+
+
+def agent_files() -> dict[str, bytes]:
+    """The agent's files by their names in the image, sorted; the packages around them are empty there."""
+    files = {f"{AGENT_PLACE}/{path.name}": path.read_bytes() for path in AGENT.glob("*.py")}
+    return dict(sorted({"gavotte/__init__.py": b"", "gavotte/guest/__init__.py": b"", **files}.items()))
+
+
+def agent_digest(files: Mapping[str, bytes]) -> str:
+    """The SHA-256 of the agent's files and their names."""
+    digest = hashlib.sha256()
+    for name, source in files.items():
+        digest.update(f"{name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
 
 
 class FileInfo(NamedTuple):
@@ -41,7 +56,7 @@ class Recipe:
     initramfs_packages: tuple[str, ...]
     rootfs_packages: tuple[str, ...]
     builder: int
-    agent: str  # SHA-256
+    agent: str  # SHA-256; see `agent_digest`
 
     def but_for_agent(self) -> Recipe:
         """The same recipe with any agent: images that agree in it can share all but the agent."""

@@ -32,15 +32,21 @@ WANTED = (
     "erofs",
     "ext4",
     "i6300esb",
+    "pvpanic_mmio",
     "pvpanic_pci",
 )
 
 
 @dataclass
 class Selection:
-    """`order`: the files to load for each wanted name, first to last, none if built in; `content`: these files."""
+    """`order`: the files to load for a module, first to last, none if built in; `content`: these files.
+
+    `aliases` has the names under which something asks for a module: devices by a pattern with colons, which the file
+    itself calls MODALIAS, and the kernel by words such as fs-9p.
+    """
 
     order: dict[str, list[str]] = field(default_factory=dict)
+    aliases: list[tuple[str, str]] = field(default_factory=list)  # pattern or word, module
     content: dict[str, bytes] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
@@ -65,15 +71,22 @@ class _Selector:
         selection = Selection()
         for name in wanted:
             if name in self._paths:
-                loaded: list[str] = []
-                self._load(name, loaded, ())
-                selection.order[name] = [self._target(module) for module in loaded]
+                self._order(name, selection)
             elif name in self._builtin:
                 selection.order[name] = []
             else:
                 selection.missing.append(name)
+        for name, info in sorted(self._info.items()):
+            if "alias" in info:
+                self._order(name, selection)
+                selection.aliases += [(alias, name) for alias in info["alias"]]
         selection.content = {self._target(name): data for name, data in self._content.items()}
         return selection
+
+    def _order(self, name: str, selection: Selection) -> None:
+        loaded: list[str] = []
+        self._load(name, loaded, ())
+        selection.order[name] = [self._target(module) for module in loaded]
 
     def _load(self, name: str, loaded: list[str], above: tuple[str, ...]) -> None:
         if name in loaded or name in above:

@@ -24,11 +24,11 @@ from gavotte.guest.image import cpio, elf, stdlib, tools
 COMPILE = """\
 import os, sys, _imp
 from importlib._bootstrap_external import _RAW_MAGIC_NUMBER, _code_to_hash_pyc, cache_from_source
-root, only = sys.argv[1:]
-for directory, _, names in os.walk(root):
+root, below = sys.argv[1:]
+for directory, _, names in os.walk(os.path.join(root, below)):
     for name in names:
         path = os.path.join(directory, name)
-        if path.endswith(".py") and (not only or path == os.path.join(root, only)):
+        if path.endswith(".py"):
             with open(path, "rb") as file:
                 source = file.read()
             code = compile(source, path[len(root):], "exec", dont_inherit=True)
@@ -81,28 +81,39 @@ def needed_modules(tree: Mapping[str, cpio.Entry], interpreter: Interpreter, see
         return set(_run(interpreter, root, stdlib.__file__, str(root), library, *seeds).decode().split())
 
 
-def byte_code(tree: Mapping[str, cpio.Entry], interpreter: Interpreter, *, only: str = "") -> cpio.Tree:
-    """The .pyc of each .py in `tree`, or of the file `only`, made by the `interpreter` that `tree` holds."""
+def byte_code(tree: Mapping[str, cpio.Entry], interpreter: Interpreter, *, below: str = "") -> cpio.Tree:
+    """The .pyc of each .py in `tree`, or of those `below` a directory, made by the `interpreter` that `tree` holds."""
     with _unpacked(tree) as root:
         existing = set(root.rglob("*.pyc"))
-        _run(interpreter, root, "-c", COMPILE, str(root), only)
+        _run(interpreter, root, "-c", COMPILE, str(root), below)
         made = set(root.rglob("*.pyc")) - existing
         return {str(path.relative_to(root)): cpio.file(path.read_bytes()) for path in made}
 
 
-def compile_ourselves(name: str, source: bytes, interpreter: Interpreter) -> cpio.Tree:
-    """The .pyc of one file at the image's root, by the Python that runs this program; see `is_like_ours`."""
+def compile_ourselves(sources: Mapping[str, bytes], interpreter: Interpreter) -> cpio.Tree:
+    """The .pyc of each of `sources`, files of the image, by the Python that runs this program; see `is_like_ours`."""
     with tempfile.TemporaryDirectory(prefix="gavotte-python-") as directory:
-        path, compiled = Path(directory, name), Path(directory, "compiled")
-        path.write_bytes(source)
-        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        try:
-            py_compile.compile(
-                str(path), str(compiled), dfile=f"/{name}", doraise=True, optimize=0, invalidation_mode=mode
-            )
-        except py_compile.PyCompileError as error:
-            raise ImageError(f"{name} doesn't compile: {error.msg}") from error
-        return {f"__pycache__/{path.stem}.{interpreter.tag}.pyc": cpio.file(compiled.read_bytes())}
+        return {
+            byte_code_name(name, interpreter): _compiled(Path(directory), name, source)
+            for name, source in sources.items()
+        }
+
+
+def byte_code_name(name: str, interpreter: Interpreter) -> str:
+    """What the byte code of the file `name` is called (PEP 3147)."""
+    directory, _, file = name.rpartition("/")
+    return f"{directory}/__pycache__/{file.removesuffix('.py')}.{interpreter.tag}.pyc".lstrip("/")
+
+
+def _compiled(scratch: Path, name: str, source: bytes) -> cpio.Entry:
+    path, compiled = scratch / "source", scratch / "compiled"
+    path.write_bytes(source)
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    try:
+        py_compile.compile(str(path), str(compiled), dfile=f"/{name}", doraise=True, optimize=0, invalidation_mode=mode)
+    except py_compile.PyCompileError as error:
+        raise ImageError(f"{name} doesn't compile: {error.msg}") from error
+    return cpio.file(compiled.read_bytes())
 
 
 @contextlib.contextmanager

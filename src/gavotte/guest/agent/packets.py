@@ -1,0 +1,62 @@
+"""Messages between agent and stage: one JSON document a packet, with fds."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Sequence
+
+TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
+if TYPE_CHECKING:
+    from gavotte.guest.agent import Json
+
+LARGEST_PACKET = 64 << 10  # well below the kernel's default socket buffer
+
+
+def send_packet(sock: socket.socket, value: Json, fds: Sequence[int] = ()) -> None:
+    """Send `value` and `fds`. What is too large for a packet goes in a memfd, first among the fds."""
+    data = json.dumps(value).encode()
+    if len(data) <= LARGEST_PACKET:
+        socket.send_fds(sock, [data], list(fds))
+        return
+    memfd = os.memfd_create("packet")
+    try:
+        os.write(memfd, data)
+        socket.send_fds(sock, [b"@"], [memfd, *fds])
+    finally:
+        os.close(memfd)
+
+
+def receive_packet(sock: socket.socket) -> tuple[Json, list[int]]:
+    """The next message and its fds; EOFError when the other end has gone."""
+    data, fds, _flags, _address = socket.recv_fds(sock, LARGEST_PACKET + 1, 8)
+    for fd in fds:  # recv_fds of Python 3.11 ignores its flags
+        os.set_inheritable(fd, False)
+    if not data:
+        raise EOFError
+    if data != b"@":
+        return json.loads(data), fds
+    memfd = fds.pop(0)
+    try:
+        return json.loads(os.pread(memfd, os.fstat(memfd).st_size, 0)), fds
+    finally:
+        os.close(memfd)
+
+
+class Refusal(Exception):
+    """A request that can't be met; `code` is for programs, the text for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+NONSENSE = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, struct.error, RecursionError)
+
+
+def problem(error: BaseException) -> dict[str, str]:
+    """What an ERROR frame says of it."""
+    code = error.code if isinstance(error, Refusal) else "os" if isinstance(error, OSError) else "invalid"
+    return {"code": code, "message": str(error)[:300]}

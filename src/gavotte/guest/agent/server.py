@@ -1,0 +1,403 @@
+"""The agent proper: it serves the host's requests over one port."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+import termios
+import time
+from collections.abc import Sequence
+
+from gavotte.guest.agent import (
+    CHUNK,
+    CLOSE,
+    CREDIT,
+    DATA,
+    EOF,
+    ERROR,
+    EXIT,
+    FIRST_RESUMER,
+    HELLO,
+    NOTICE,
+    PAGE,
+    PROTOCOL,
+    REPLY,
+    REQUEST,
+    STDERR,
+    STDOUT,
+    TOKEN_LENGTH,
+    WINDOW,
+    Decoder,
+    encode_json,
+)
+from gavotte.guest.agent.loop import Backlog, Loop
+from gavotte.guest.agent.packets import NONSENSE, Refusal, problem, receive_packet, send_packet
+from gavotte.guest.agent.streams import Command, Inlet, Outlet
+from gavotte.guest.agent.system import F_SETPIPE_SZ, close_all, ended_children, log
+from gavotte.guest.agent.world import StageHandle
+
+TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
+if TYPE_CHECKING:
+    from gavotte.guest.agent import Frame, Json
+    from gavotte.guest.agent.boot import Boot
+    from gavotte.guest.agent.resume import TokenCutter
+
+RESERVE = 32 << 20  # bytes kept from commands: with less, the guest reads its programs over and over, not running any
+
+MOST_ENDED = 64  # commands whose end is kept for the next manager
+
+
+def check_exec(request: dict[str, Json]) -> None:
+    """Refuse a field of the wrong type here: the stage, which all commands hang on, relies on them."""
+    texts = [request["cwd"], request["user"], *request["argv"], *request["env"].values()]
+    numbers = [request["window"] >> 16, *(request["tty"] or (24, 80))]
+    good = type(request["argv"]) is list and request["argv"] and all(type(text) is str for text in texts)
+    if not good or len(numbers) != 3 or not all(type(n) is int and 0 <= n < 1 << 16 for n in numbers):
+        raise Refusal("malformed", "argv, env, cwd and user are text; window and the two of tty are numbers")
+
+
+class Agent:
+    """Serves the host over `port`: one event loop, never blocking on any one command."""
+
+    def __init__(self, port: int, boot: Boot) -> None:
+        self.loop = Loop()
+        self.port = port
+        self.boot = boot
+        self.decoder = Decoder()
+        self.cutter: TokenCutter | None = None
+        self.token = b""
+        self.last_channel = 0
+        self.commands: dict[int, Command] = {}
+        self.ended: dict[int, Command] = {}  # the last ones, by the channel they had
+        self.stage: StageHandle | None = None
+        self.world: tuple[str, str, int] | None = None  # root, hostname and memory, for a new stage
+        self.nodes: dict[str, Json] = {}  # of devices, in the commands' /dev
+        self.reserved = 0  # bytes of the guest's memory that commands don't get
+        self.backlog = Backlog()
+        self.open = True
+
+    def run(self) -> None:
+        """Serve until the line is closed for good (a stream socket's end; a virtio port only pauses)."""
+        os.set_blocking(self.port, False)
+        self.loop.watch_children(self.reap)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a PID 1, also the stage, ignores what it has no handler for
+        # Edge-triggered: a virtio port whose host is away reports EPOLLHUP for as long as that lasts
+        self.loop.watch(self.port, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET, self.on_port)
+        self.send(encode_json(HELLO, 0, {"protocol": PROTOCOL, "kernel": os.uname().release, "agent": os.getpid()}))
+        while self.open:
+            self.loop.run_once()
+        if self.stage:
+            self.stage.kill()
+
+    # the line to the host
+
+    def send(self, frame: bytes) -> None:
+        """Send it as soon as the port takes it. What waits is bounded by the credit of all streams."""
+        self.backlog.add(frame)
+        self.flush()
+
+    def flush(self) -> None:
+        try:
+            self.backlog.write_to(self.port)
+        except (BrokenPipeError, ConnectionResetError):
+            self.open = False
+
+    def on_port(self, _events: int) -> None:
+        self.flush()
+        while True:
+            try:
+                data = os.read(self.port, CHUNK)
+            except BlockingIOError:
+                if self.cutter:
+                    self.decode(self.cutter.let_go())
+                return
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                self.open = os.fstat(self.port).st_mode & 0o170000 == 0o020000  # a character device
+                return
+            first, *rest = self.cutter.cut(data) if self.cutter else [data]
+            self.decode(first)
+            for piece in rest:  # a token was in between: what was half read has no other half
+                self.decoder = Decoder()
+                self.decode(piece)
+
+    def decode(self, data: bytes) -> None:
+        skipped = self.decoder.skipped
+        frames = self.decoder.feed(data)
+        if self.decoder.skipped > skipped:
+            self.refuse(0, "malformed", f"{self.decoder.skipped - skipped} bytes that are no frame were skipped")
+        for frame in frames:
+            self.handle(frame)
+
+    def handle(self, frame: Frame) -> None:
+        """Act on one frame. Whatever is wrong with it is answered, and the next one is served."""
+        try:
+            if frame.kind == REQUEST:
+                if frame.channel < FIRST_RESUMER:
+                    self.last_channel = max(self.last_channel, frame.channel)
+                self.request(frame.channel, json.loads(frame.payload))
+            elif frame.kind in (DATA, EOF, CREDIT, CLOSE):
+                self.stream(frame)
+            else:
+                raise Refusal("malformed", f"frames of kind {frame.kind} aren't for the agent")
+        except (Refusal, OSError) as error:
+            self.refuse(frame.channel, **problem(error))
+        except NONSENSE as error:
+            self.refuse(frame.channel, "malformed", f"the request makes no sense: {error!r}")
+
+    def refuse(self, channel: int, code: str, message: str) -> None:
+        self.send(encode_json(ERROR, channel, {"code": code, "message": message}))
+
+    def request(self, channel: int, request: dict[str, Json]) -> None:
+        operation = getattr(self, f"op_{request['op']}", None)
+        if operation is None:
+            raise Refusal("unknown", f"the agent has no operation {request['op']!r}")
+        answer = operation(channel, request)
+        if answer is not None:
+            self.send(encode_json(REPLY, channel, answer))
+
+    def stream(self, frame: Frame) -> None:
+        command = self.commands.get(frame.channel)
+        if command is None:
+            return  # it ended while this was under way
+        outlet = command.outlets.get(frame.stream)
+        if frame.kind == CREDIT and outlet:
+            outlet.credit += struct.unpack(">I", frame.payload)[0]
+            outlet.update()
+        elif frame.kind == CLOSE and outlet:
+            outlet.close()
+            self.finish_if_done(frame.channel)
+        elif frame.kind == DATA and command.inlet:
+            command.inlet.feed(frame.payload)
+        elif frame.kind == EOF and command.inlet:
+            command.inlet.end()
+
+    # operations
+
+    def op_setup(self, _channel: int, request: dict[str, Json]) -> Json:
+        """Set the clock, make the user's root and start the stage. Replies with the writable root's size in bytes.
+
+        With a `token`, 16 bytes in hex, another manager can take the line over: see `resume`.
+        """
+        if self.stage is not None:
+            raise Refusal("state", "the guest is set up already")
+        token = bytes.fromhex(request.get("token") or "")
+        if len(token) not in (0, TOKEN_LENGTH):
+            raise Refusal("malformed", f"a token has {TOKEN_LENGTH} bytes, not {len(token)}")
+        time.clock_settime(time.CLOCK_REALTIME, float(request["time"]))
+        memory = max(os.sysconf("SC_AVPHYS_PAGES") * PAGE - RESERVE, RESERVE)
+        size = self.boot.make_root(request["root"], memory)
+        self.world = (self.boot.ROOT, request["hostname"], memory)
+        self.reserved = os.sysconf("SC_PHYS_PAGES") * PAGE - memory
+        self.start_stage()
+        self.boot.devices.serve(self.loop, self.show_nodes)
+        if token:
+            from gavotte.guest.agent.resume import TokenCutter
+
+            self.token, self.cutter = token, TokenCutter(token)
+        return {"root_size": size}
+
+    def op_online(self, channel: int, request: dict[str, Json]) -> Json:
+        """Bring what was plugged online, and give commands what memory there is now, more or less than before.
+
+        With `cpus` just so many processors are online then, the lowest; 0 leaves them as they are. Replies with the
+        processors online, the guest's memory, the unit that it comes in and the root's size, in bytes.
+        """
+        cpus = request.get("cpus")
+        if cpus is not None and (type(cpus) is not int or cpus < 0):
+            raise Refusal("malformed", f"{cpus!r} is no number of processors")
+        self.loop.aside(lambda: self.bring_online(cpus), lambda result: self.on_online(channel, result))
+        return None  # when it is done: a processor takes its time
+
+    def bring_online(self, cpus: int | None) -> Json:
+        from gavotte.guest.agent import online
+
+        found = online.bring_online(cpus)
+        memory = max(found["memory"] - self.reserved, RESERVE)
+        if self.world is None:
+            return {"reply": found}
+        if self.stage:
+            self.stage.limit(memory)
+        return {"reply": {**found, "root_size": self.boot.resize_root(memory)}, "limit": memory}
+
+    def on_online(self, channel: int, result: Json) -> None:
+        if "problem" in result:
+            self.refuse(channel, **result["problem"])
+            return
+        if self.world is not None:
+            self.world = (*self.world[:2], result["answer"].get("limit", self.world[2]))
+        self.send(encode_json(REPLY, channel, result["answer"]["reply"]))
+
+    def start_stage(self) -> None:
+        if self.world is None:
+            raise Refusal("state", "the guest isn't set up yet")
+        self.stage = StageHandle(*self.world, self.boot.cgroups)
+        self.loop.watch(self.stage.control.fileno(), select.EPOLLIN, self.on_stage)
+        if self.nodes:
+            self.show_nodes(self.nodes)
+
+    def show_nodes(self, nodes: dict[str, Json]) -> None:
+        """Have the stage make the nodes of these devices, and remove those of others; a new stage has none yet."""
+        self.nodes = nodes
+        if self.stage is not None:
+            try:
+                self.tell(self.stage, {"op": "nodes", "id": 0, "nodes": nodes})
+            except OSError as error:  # it has ended; the next one gets them
+                log(f"no nodes: {error}")
+
+    def tell(self, stage: StageHandle, message: Json, fds: Sequence[int] = ()) -> None:
+        """Send, and take in what the stage says meanwhile: if both waited to be read, they would for ever."""
+        poll = select.poll()
+        poll.register(stage.control, select.POLLIN | select.POLLOUT)
+        while not poll.poll()[0][1] & (select.POLLOUT | select.POLLHUP):
+            self.on_stage(0)
+        send_packet(stage.control, message, fds)
+
+    def op_exec(self, channel: int, request: dict[str, Json]) -> Json:
+        if channel in self.commands:
+            raise Refusal("state", f"channel {channel} is in use")
+        if self.stage is None:
+            raise Refusal("state", "there is no stage to start commands in")
+        check_exec(request)
+        command = Command(request["argv"], bool(request["tty"]))
+        theirs: list[int] = []
+        try:
+            if not request["tty"]:
+                self.make_pipes(channel, command, bool(request["stdin"]), int(request["window"]), theirs)
+            self.commands[channel] = command
+            words = ("op", "argv", "env", "cwd", "user", "tty", "window")
+            self.tell(self.stage, {"id": channel, **{word: request[word] for word in words}}, theirs)
+        except BaseException:
+            command.close()
+            self.commands.pop(channel, None)
+            raise
+        finally:
+            close_all(theirs)
+        return None  # the stage will say
+
+    def make_pipes(self, channel: int, command: Command, stdin: bool, window: int, theirs: list[int]) -> None:
+        """Connect the command's three streams; its ends go into `theirs`."""
+        if stdin:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            theirs.append(reader)
+            command.inlet = Inlet(self, channel, writer, terminal=False)
+        else:
+            theirs.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        for stream in (STDOUT, STDERR):
+            ours, writer = os.pipe2(os.O_CLOEXEC)
+            theirs.append(writer)
+            command.outlets[stream] = Outlet(self, channel, stream, ours, window)
+            fcntl.fcntl(ours, F_SETPIPE_SZ, 1 << 20)
+
+    def op_signal(self, channel: int, request: dict[str, Json]) -> Json:
+        """To the process group of the command on channel `target`; SIGKILL reaches all that it started."""
+        number = request["signal"]
+        if type(number) is not int or not 0 <= number <= 64:
+            raise Refusal("malformed", f"there is no signal {number!r}")
+        if request["target"] in self.commands and self.stage is not None:
+            self.tell(self.stage, {"op": "signal", "id": int(request["target"]), "signal": number})
+        return {}
+
+    def op_window(self, channel: int, request: dict[str, Json]) -> Json:
+        """The terminal of the command on channel `target` has a new size."""
+        command = self.commands.get(request["target"])
+        outlet = command.outlets.get(STDOUT) if command else None
+        if outlet is not None and outlet.fd >= 0:
+            fcntl.ioctl(outlet.fd, termios.TIOCSWINSZ, struct.pack("HHHH", *request["size"], 0, 0))
+        return {}
+
+    def op_sync(self, _channel: int, _request: dict[str, Json]) -> Json:
+        """End every command and write all that is unwritten: after the reply the machine may be switched off."""
+        self.world = None
+        if self.stage is not None:
+            self.stage.kill()
+        os.sync()
+        return {}
+
+    def op_resume(self, channel: int, _request: dict[str, Json]) -> Json:
+        """The manager is another one: it gets the token, the REPLY with what runs, then what was not sent whole."""
+        if not self.token:
+            raise Refusal("state", "the guest was set up without a token")
+        from gavotte.guest.agent import resume
+
+        unsent = resume.Unsent(frame for frame in self.backlog.queue if not frame.startswith(self.token))
+        answer = {"last": self.last_channel, **resume.listing(self.commands, self.ended, unsent)}
+        self.backlog.replace([self.token + encode_json(REPLY, channel, answer), *unsent.frames])
+        self.flush()
+        for number, command in list(self.commands.items()):
+            resume.restore_credit(command, number, unsent)
+        return None
+
+    # what the stage says
+
+    def on_stage(self, _events: int) -> None:
+        if self.stage is None:
+            return
+        try:
+            message, fds = receive_packet(self.stage.control)
+        except (EOFError, ConnectionResetError):
+            self.loop.watch(self.stage.control.fileno(), 0, self.on_stage)
+            return  # its end follows
+        channel = message["id"]
+        command = self.commands.get(channel)
+        if command is None:
+            close_all(fds)
+        elif message["op"] == "terminal":
+            command.inlet = Inlet(self, channel, os.dup(fds[0]), terminal=True)
+            command.outlets[STDOUT] = Outlet(self, channel, STDOUT, fds[0], WINDOW, terminal=True)
+        elif message["op"] == "started":
+            command.pid = message["pid"]
+            self.send(encode_json(REPLY, channel, {"pid": command.pid}))
+        elif message["op"] == "failed":
+            del self.commands[channel]
+            command.close()
+            self.refuse(channel, message["code"], message["message"])
+        else:
+            self.end_command(channel, {k: v for k, v in message.items() if k not in ("op", "id")})
+
+    def end_command(self, channel: int, outcome: dict[str, Json]) -> None:
+        command = self.commands[channel]
+        command.exit = outcome
+        if command.inlet:
+            command.inlet.close()
+        for outlet in list(command.outlets.values()):
+            outlet.end()
+        self.finish_if_done(channel)
+
+    def finish_if_done(self, channel: int) -> None:
+        command = self.commands.get(channel)
+        if command and command.exit is not None and all(o.fd < 0 for o in command.outlets.values()):
+            del self.commands[channel]
+            command.close()
+            self.ended[channel] = command
+            if len(self.ended) > MOST_ENDED:
+                del self.ended[next(iter(self.ended))]
+            self.send(encode_json(EXIT, channel, command.exit))
+
+    def reap(self) -> None:
+        for pid, code in ended_children():
+            if self.stage is not None and pid == self.stage.pid:
+                self.on_stage_end(self.stage, code)
+
+    def on_stage_end(self, stage: StageHandle, code: int) -> None:
+        """All commands went with it. Say so, and start another, so that the guest remains of use."""
+        why = f"the stage, which runs the guest's commands, ended with status {code}"
+        if code in (-signal.SIGHUP, -signal.SIGINT):  # pid_namespaces(7), "reboot(2)"
+            why = "a command called reboot, halt or poweroff; it ended all commands, not the guest"
+        if self.world is not None:
+            log(why)
+        self.loop.close(stage.control.detach())
+        self.stage = None
+        for channel in list(self.commands):
+            self.end_command(channel, {"lost": why})
+        self.send(encode_json(NOTICE, 0, {"event": "stage-ended", "why": why}))
+        if self.world is not None:
+            try:
+                self.start_stage()
+            except OSError as error:  # the next command will be told that there is none
+                log(str(error))

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 from gavotte.errors import UsageError
-from gavotte.hypervisor.interface import Disk, MachineConfig, Port
-from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, machine_row, plan_disk, plan_machine, plan_port
+from gavotte.hypervisor.devices import Disk, Port, Rng
+from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, Wire, machine_row, plan_device, plan_machine
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.document import document_to_argv
 from gavotte.qemu.machines import MACHINES, Machine
 from tests.support.programs import start_options
 
+ROW = machine_row("x86_64", "q35")
 GOLDEN = Path(__file__).parents[1] / "golden"
-WIRES: Mapping[str, Mapping[str, Any]] = {
-    name: {"backend": "socket", "path": f"{name}.sock", "server": True, "wait": False}
+WIRES: Mapping[str, Wire] = {
+    name: Wire({"backend": "socket", "path": f"{name}.sock", "server": True, "wait": False})
     for name in (CONSOLE, MONITOR, "agent")
 }
 
@@ -36,8 +38,11 @@ def config(machine: str = "q35", arch: str = "x86_64", **changes: Any) -> Machin
         "kernel": Path("/images/a,b/vmlinux"),
         "initrd": Path("/images/a,b/initramfs"),
         "append": 'console=ttyS0 quote=\' and="double"',
-        "disks": (Disk("root", Path("/images/a,b/root fs.squashfs"), "gavotte-root"),),
-        "ports": (Port("agent", "gavotte.agent"),),
+        "devices": (
+            Rng("entropy"),
+            Port("agent", "gavotte.agent"),
+            Disk("root", Path("/images/a,b/root fs.squashfs"), "gavotte-root", read_only=True),
+        ),
     }
     return MachineConfig(**{**values, **changes})
 
@@ -55,7 +60,7 @@ def by_option(argv: list[str]) -> str:
 CASES = {
     **{f"{row.arch}-{row.type}": config(row.type, row.arch) for row in MACHINES},
     "x86_64-q35-kvm": config(accel="kvm"),
-    "x86_64-pc-q35-7.2": config("pc-q35-7.2", disks=(), ports=(), initrd=None),
+    "x86_64-pc-q35-7.2": config("pc-q35-7.2", devices=(Rng("entropy"),), initrd=None),
     "aarch64-virt-kvm": config("virt", "aarch64", accel="kvm"),
 }
 
@@ -82,8 +87,9 @@ def test_the_real_qemu_accepts_it(row: Machine, tmp_path: Path) -> None:
     for name in ("initramfs", "root"):
         (folder / name).write_bytes(bytes(1 << 20))
     golden = shlex.split((GOLDEN / f"{row.arch}-{row.type}.argv").read_text())
-    disk = Disk("root", folder / "root", "gavotte-root")
-    wanted = config(row.type, row.arch, initrd=folder / "initramfs", disks=(disk,))
+    disk = Disk("root", folder / "root", "gavotte-root", read_only=True)
+    devices = (Rng("entropy"), Port("agent", "gavotte.agent"), disk)
+    wanted = config(row.type, row.arch, initrd=folder / "initramfs", devices=devices)
     mine = document_to_argv(plan_machine(wanted, WIRES))
     assert [word for word in mine if str(folder) not in word] == [
         word for word in golden if "a,b/" not in word or "vmlinux" in word
@@ -99,18 +105,19 @@ def test_planning_is_pure() -> None:
 def test_disks_and_ports_get_their_own_ids_and_numbers() -> None:
     disks = tuple(Disk(f"d{n}", Path(f"/d{n}"), f"s{n}") for n in range(2))
     ports = tuple(Port(f"p{n}", f"name{n}") for n in range(2))
-    wires = {**WIRES, "p0": {"backend": "null"}, "p1": {"backend": "null"}}
-    devices: Any = plan_machine(config(disks=disks, ports=ports), wires)["devices"]
+    wires = {**WIRES, "p0": Wire({"backend": "null"}), "p1": Wire({"backend": "null"})}
+    devices: Any = plan_machine(config(devices=(*ports, *disks)), wires)["devices"]
     assert [(d["serial"], d["drive"]) for d in devices if "serial" in d] == [("s0", "d0"), ("s1", "d1")]
     assert [(d["nr"], d["name"]) for d in devices if "nr" in d] == [(1, "name0"), (2, "name1")]
 
 
 def test_a_disk_and_a_port_are_maps_with_qemus_keys_and_json_types() -> None:
-    node, device = plan_disk(Disk("root", Path("/a,b"), "s"), machine_row("x86_64", "q35"))
+    node, device = plan_device(Disk("root", Path("/a,b"), "s", read_only=True), ROW, {})
     assert node.props["read-only"] is True
     assert node.props["file"] == {"driver": "file", "filename": "/a,b", "read-only": True}
-    assert device.props == {"driver": "virtio-blk-pci", "drive": "root", "serial": "s"}
-    _, port = plan_port(Port("agent", "x.y"), 3, {"backend": "null"})
+    assert device.props == {"driver": "virtio-blk-pci", "id": "root", "drive": "root", "serial": "s"}
+    place: dict[str, Any] = {"bus": "ports.0", "nr": 3}
+    _, port = plan_device(Port("agent", "x.y"), ROW, place, Wire({"backend": "null"}))
     assert (port.props["nr"], port.props["name"], port.props["chardev"]) == (3, "x.y", "agent")
 
 
@@ -122,6 +129,12 @@ def test_an_unknown_machine_names_those_there_are(arch: str, machine: str) -> No
     assert [row.type for row in MACHINES if row.arch == arch] == caught.value.hint.removeprefix("choose one of ").split(
         ", "
     )
+
+
+def test_an_unknown_accelerator_names_those_there_are() -> None:
+    with pytest.raises(UsageError, match="accel: no accelerator 'xen'") as caught:
+        plan_machine(config(accel="xen"), WIRES)
+    assert "tcg" in caught.value.hint
 
 
 def test_an_unknown_architecture_names_those_there_are() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gavotte.errors import InvalidMachine
-from gavotte.hypervisor.interface import Disk, MachineConfig, Port
-from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, plan_machine
+from gavotte.hypervisor.devices import Disk, Port, Rng
+from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, Wire, plan_machine
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_program, find_qemu
 from gavotte.qemu.check import check_document
@@ -29,8 +30,11 @@ def config(row: Machine = MACHINES[0], **changes: Any) -> MachineConfig:
         "kernel": Path("/images/vmlinux"),
         "initrd": None,
         "append": "",
-        "disks": (Disk("root", Path("/images/root"), "serial"),),
-        "ports": (Port("agent", "gavotte.agent"),),
+        "devices": (
+            Rng("entropy"),
+            Port("agent", "gavotte.agent"),
+            Disk("root", Path("/images/root"), "serial", read_only=True),
+        ),
     }
     return MachineConfig(**{**values, **changes})
 
@@ -40,19 +44,26 @@ def test_a_planned_machine_is_fine_and_has_the_exact_types_already(row: Machine)
     program = find_program(f"qemu-system-{row.arch}")
     if program is None:
         pytest.skip(f"no emulator for {row.arch} here: make setup-arches")
-    wires = {name: {"backend": "socket", "fd": "7"} for name in (CONSOLE, MONITOR, "agent")}
+    wires = {name: Wire({"backend": "socket", "fd": "7"}) for name in (CONSOLE, MONITOR, "agent")}
     document = plan_machine(config(row), wires)
     assert check_document(document, schema_for(program)) == document
+
+
+async def started(config: MachineConfig) -> None:
+    await QemuVm(find_qemu(), config).start()
+
+
+FILE = Path(__file__)  # any file that is there
 
 
 @pytest.mark.parametrize(
     ("changes", "culprit"),
     [
-        ({"ports": (Port("agent", "a"), Port("agent", "b"))}, r"chardevs\[3\]\.id"),
-        ({"disks": (Disk("d", Path("/x"), "s"), Disk("d", Path("/y"), "t"))}, r"blockdevs\[1\]\.node-name"),
-        ({"machine": "pc-q35-1.0"}, r"machine\.type"),
+        ({"devices": (Port("agent", "a"), Port("agent", "b"))}, r"chardevs\[3\]\.id"),
+        ({"devices": (Disk("d", FILE, "s"), Disk("d", FILE, "t"))}, r"blockdevs\[1\]\.node-name"),
+        ({"devices": (), "machine": "pc-q35-1.0"}, r"machine\.type"),
     ],
 )
 def test_a_machine_that_the_binary_would_not_take_is_not_started(changes: dict[str, Any], culprit: str) -> None:
     with pytest.raises(InvalidMachine, match=culprit):
-        asyncio.run(QemuVm.start(find_qemu(), config(**changes)))
+        asyncio.run(started(config(**changes)))

@@ -50,7 +50,7 @@ PYTHON = os.fspath(Path(sys.executable).resolve())  # not a virtual environment'
 CHILD = """
 import os, resource, sys, time
 sys.path.insert(0, sys.argv[1])
-import agent
+from gavotte.guest.agent import boot, online, server, system, world
 port = int(sys.argv[2])
 
 def set_no_clock(_clock, seconds, really=time.clock_settime):
@@ -59,15 +59,16 @@ def set_no_clock(_clock, seconds, really=time.clock_settime):
     except OSError:
         pass
 
-class HostBoot(agent.Boot):
+class HostBoot(boot.Boot):
     ROOT = "/run/root"
 
-    def load(self, name):
-        pass
+    def __init__(self):
+        super().__init__()
+        self.devices._order = {}  # the host's modules aren't its business
 
-agent.checked(agent.libc.unshare(0x20020000), "unshare")  # CLONE_NEWPID | CLONE_NEWNS
-flags = agent.ctypes.c_ulong(agent.MS_REC | agent.MS_PRIVATE)
-agent.checked(agent.libc.mount(b"none", b"/", None, flags, None), "private mounts")
+system.checked(system.libc.unshare(0x20020000), "unshare")  # CLONE_NEWPID | CLONE_NEWNS
+flags = system.ctypes.c_ulong(system.MS_REC | system.MS_PRIVATE)
+system.checked(system.libc.mount(b"none", b"/", None, flags, None), "private mounts")
 child = os.fork()
 if child:
     os.close(port)
@@ -75,13 +76,14 @@ if child:
     os.close(1)
     os._exit(abs(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
 os.close(1)
-agent.libc.prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
-agent.mount("proc", "/proc", "proc")
-agent.mount("tmpfs", "/run", "tmpfs", 0, "mode=755")
+system.libc.prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+system.mount("proc", "/proc", "proc")
+system.mount("tmpfs", "/run", "tmpfs", 0, "mode=755")
 time.clock_settime = set_no_clock
+online.CPUS = online.MEMORY = "/nowhere"  # the host's are not to be switched
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-agent.NOFILE = (min(agent.NOFILE[0], hard), hard)  # not every host lets root raise it
-agent.Agent(port, HostBoot()).run()
+world.NOFILE = (min(world.NOFILE[0], hard), hard)  # not every host lets root raise it
+server.Agent(port, HostBoot()).run()
 """
 
 OVERLAY = """
@@ -116,7 +118,7 @@ class AgentProcess:
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # owned: `close` closes it
         self.sock, theirs = socket.socketpair()
-        folder = os.fspath(Path(agent.__file__).parent)
+        folder = os.fspath(Path(agent.__file__).parents[3])
         with theirs:
             self._outer = subprocess.Popen(
                 [PYTHON, "-SE", "-W", "error", "-c", CHILD, folder, str(theirs.fileno())],

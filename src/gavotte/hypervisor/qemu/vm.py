@@ -1,165 +1,204 @@
-"""A machine that runs: its process, its monitor, its console, and why it ended."""
+"""A machine on QEMU: its life, and what can be done with it. The work is done by the modules beside this one."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from typing import Self
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from gavotte.errors import GavotteError, GuestDied, QemuError
-from gavotte.hypervisor.interface import MachineConfig
-from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, plan_machine
-from gavotte.qemu.binary import QemuBinary
-from gavotte.qemu.check import check_document
-from gavotte.qemu.commands import Commands
-from gavotte.qemu.document import document_to_argv
-from gavotte.qemu.fds import FdLedger, socketpair
-from gavotte.qemu.process import PoliteRung, QemuProcess, start_process
-from gavotte.qemu.props import PropertyMap
-from gavotte.qemu.schema import get_schema
-from gavotte.qemu.tail import Tail
-from gavotte.qmp.client import QmpClient
-from gavotte.text import harmless
+from gavotte.errors import StateError
+from gavotte.hypervisor.devices import Device
+from gavotte.hypervisor.interface import (
+    Ability,
+    Checked,
+    Memory,
+    OnProgress,
+    Vcpu,
+    VmState,
+)
+from gavotte.hypervisor.qemu.console import Console
+from gavotte.hypervisor.qemu.ending import console_words
+from gavotte.hypervisor.qemu.health import check_health
+from gavotte.hypervisor.qemu.inspection import pin_vcpu, read_statistics, read_vcpus
+from gavotte.hypervisor.qemu.keeping import Hold, attach, remember
+from gavotte.hypervisor.qemu.lifecycle import QemuLifecycle
+from gavotte.hypervisor.qemu.plugging import Departures, plug_device, unplug_device
+from gavotte.hypervisor.qemu.record import Pending
+from gavotte.hypervisor.qemu.resetting import reset_machine
+from gavotte.hypervisor.qemu.resize import read_memory, resize_memory, resize_vcpus
+from gavotte.hypervisor.qemu.saving import load_machine, save_machine
+from gavotte.qemu.process import QemuProcess
+from gavotte.qmp.client import Deadline, QmpClient
 
 __all__ = ["QemuVm"]
 
-_QUIT_DEADLINE = 3.0
 
+class QemuVm(QemuLifecycle):
+    """The driver `qemu`: see `gavotte.hypervisor.interface.Hypervisor` for its methods.
 
-class QemuVm:
-    """One QEMU of ours. Made by `QemuVm.start`; `stop` ends it and frees everything."""
+    With `keep`, the machine outlives its manager, and another may take over by what is in `directory`.
+    """
 
-    def __init__(self, process: QemuProcess, console: Tail, ports: dict[str, int]) -> None:
-        self.process = process
-        self.monitor: QmpClient | None = None
-        self._console = console
-        self._ports = ports  # our ends that nobody has taken yet
-        self._stopping = False
-        self._reason = ""  # why the guest ended, in QEMU's words (event SHUTDOWN)
-        self._watch: asyncio.Task[None] | None = None
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        process.on_exit(lambda _status: None if self.ended.done() else self.ended.set_result(None))
+    # --- keeping ------------------------------------------------------------------------------------------------------
+
+    def save_state(self, pending: Pending | None = None, *, saving: bool = False) -> None:
+        """Write down, of a machine that is kept, what another process needs to take it over; of another, nothing.
+
+        `pending` is the change that is about to be made; without it, none is. `saving`: the guest runs and is about
+        to be saved. Raises HostError."""
+        if self.keep and self.directory is not None:
+            self.hold = self.hold or Hold(self.directory)
+            remember(self, self.directory, self._process, pending, saving=saving)
 
     @classmethod
-    async def start(cls, binary: QemuBinary, config: MachineConfig) -> Self:
-        """Start QEMU and let the guest run. Gives the machine as soon as the process exists: what refuses its
-        options shows as its end.
+    async def attach(cls, directory: Path) -> QemuVm:
+        """Take over the kept machine of `directory`. See `keeping.attach` for what it raises."""
+        return await attach(cls, directory)
 
-        The machine is checked against the binary first. Raises InvalidMachine for what that wouldn't take, QemuError
-        when it can't be asked, HostError when there can't be a process."""
-        ours: dict[str, int] = {}
-        with FdLedger() as ledger:
+    async def detach(self) -> None:
+        """Let go of a kept machine, which runs on: any process may `attach` to it. This object is of no use then."""
+        async with self.changing("let go of"):
+            if self.hold is None or self._process is None:
+                raise StateError(
+                    f"{self.config.name} isn't kept: without its manager it ends", hint="start it with keep=True"
+                )
+            self.save_state()
+            self._process.leave()
+            self.wiring.leave()
+            self._absent = "was let go, and runs on: attach to it anew"
+            if self._watch is not None:
+                self._watch.cancel()
+            self._process = self._watch = None
+            self.hold.release()
+            self.hold = None
+        await self.cleanup()
+
+    # --- pausing, saving ----------------------------------------------------------------------------------------------
+
+    async def reset(self) -> None:
+        """Have the guest start anew. A paused one stays paused, at its start."""
+        async with self.changing("reset"):
+            self.capabilities().require(Ability.RESET)
+            await reset_machine(self)
+
+    async def pause(self) -> None:
+        async with self.changing("pause"):
+            self.capabilities().require(Ability.PAUSE)
+            if self.state is VmState.RUNNING:
+                await self.qmp.stop()
+
+    async def resume(self) -> None:
+        async with self.changing("resume"):
+            self.capabilities().require(Ability.PAUSE)
+            if self.state is VmState.PAUSED:
+                await self.qmp.cont()
+
+    async def save(self, target: Path | int, *, progress: OnProgress | None = None) -> None:
+        """Write it to a file or descriptor. See `saving.save_machine`."""
+        async with self.changing("save"):
+            self.capabilities().require(Ability.SAVE)
+            self.save_state(saving=self.state is VmState.RUNNING)
             try:
-                wires = _connect(config, ledger, ours)
-                document = check_document(plan_machine(config, wires), await get_schema(binary))
-                process = await start_process([str(binary.path), *document_to_argv(document)], ledger)
-            except BaseException:
-                for fd in ours.values():
-                    os.close(fd)
-                raise
-        monitor = ours.pop(MONITOR)
-        vm = cls(process, Tail(asyncio.get_running_loop(), ours.pop(CONSOLE)), ours)
-        vm._watch = asyncio.get_running_loop().create_task(vm._supervise(monitor))
-        return vm
+                await save_machine(self, target, progress)
+            finally:
+                self.save_state()
+
+    async def load(self, source: Path | int, *, progress: OnProgress | None = None) -> None:
+        """Start it from what was saved. See `saving.load_machine`."""
+        await load_machine(self, source, progress)
+        self.save_state()
+
+    # --- devices ------------------------------------------------------------------------------------------------------
+
+    def watch(self, process: QemuProcess, monitor: QmpClient, console: Console) -> None:
+        super().watch(process, monitor, console)
+        monitor.listen(Departures(self))
+
+    @property
+    def plugged(self) -> Mapping[str, Device]:
+        return {id: placed.device for id, placed in self.table.placed.items()}
+
+    async def plug(self, device: Device, *, deadline: float = Deadline.NORMAL) -> None:
+        async with self.changing("plug into", VmState.CREATED, VmState.RUNNING, VmState.PAUSED):
+            await plug_device(self, device, deadline)
+
+    async def unplug(self, id: str, *, deadline: float = Deadline.NORMAL) -> None:
+        async with self.changing("unplug from", VmState.CREATED, VmState.RUNNING, VmState.PAUSED):
+            await unplug_device(self, id, deadline)
 
     def take_port(self, id: str) -> int:
-        """Our end of a port, as a socket's fd that is the caller's from now on."""
-        return self._ports.pop(id)
+        return self.wiring.take_port(id)
+
+    # --- size ---------------------------------------------------------------------------------------------------------
+
+    async def resize_vcpus(self, count: int, *, deadline: float = Deadline.NORMAL) -> int:
+        """Have `count` vCPUs; how many there are then. See `resize.resize_vcpus`."""
+        async with self.changing("resize", VmState.RUNNING):
+            try:
+                return await resize_vcpus(self, count, deadline)
+            finally:
+                self.save_state()
+
+    async def resize_memory(self, size: int, *, deadline: float = Deadline.NORMAL) -> int:
+        """Have `size` bytes of memory; how many there are then. See `resize.resize_memory`."""
+        async with self.changing("resize", VmState.RUNNING):
+            try:
+                return await resize_memory(self, size, deadline)
+            finally:
+                self.save_state()
+
+    # --- introspection ------------------------------------------------------------------------------------------------
+
+    async def check(self) -> Checked:
+        """Its health, within 2.5 seconds. Raises StateError before there is anything to look at."""
+        return await check_health(self)
+
+    def _seen(self) -> tuple[QmpClient, int]:
+        """The monitor and pid of a machine that can be looked at."""
+        if self.state not in (VmState.RUNNING, VmState.PAUSED):
+            raise self._wrong_state("look at", (VmState.RUNNING,))
+        return self.monitor, self.process.pid
+
+    async def pids(self) -> dict[str, int]:
+        _monitor, pid = self._seen()
+        return {**self.wiring.pids, "qemu": pid}
+
+    async def vcpus(self) -> list[Vcpu]:
+        return await read_vcpus(*self._seen())
+
+    async def pin_vcpu(self, index: int, cpus: frozenset[int]) -> None:
+        await pin_vcpu(*self._seen(), index, cpus)
+
+    async def memory(self) -> Memory:
+        return await read_memory(self.monitor, self.config, self.row)
+
+    async def statistics(self) -> dict[str, Any]:
+        return await read_statistics(*self._seen(), [*self.config.devices, *self.plugged.values()])
 
     @property
     def console(self) -> str:
         """The last of what the guest wrote to its console, harmless to a terminal."""
-        return self._console.last_lines()
+        return self._console.last_lines() if self._console else ""
+
+    def attach_console(self) -> socket.socket:
+        """A stream of the console, the caller's to read, write and close; any number at once. See `Console.attach`."""
+        if self._console is None:
+            raise self._wrong_state("attach to", (VmState.RUNNING,))
+        return self._console.attach()
+
+    def console_words(self) -> str:
+        """The end of the console as a clause of an error's text."""
+        return console_words(self._console)
 
     async def wait_for_console(self, seconds: float) -> bool:
         """Whether the guest prints anything on its console within `seconds`, before the machine ends."""
+        if self._console is None:
+            return False
         printed = asyncio.ensure_future(self._console.wait_for_some())
         try:
             await asyncio.wait([printed, self.ended], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             return printed.done()
         finally:
             printed.cancel()
-
-    async def _supervise(self, monitor: int) -> None:
-        """Negotiate, then listen for the guest's end until the connection's. Errors show as the process's end."""
-        import socket
-
-        client = await QmpClient.connect(socket.socket(fileno=monitor), last_words=self.process.last_words)
-        with client.events("SHUTDOWN") as events:
-            self.monitor = client
-            async for event in events:
-                self._reason = str(event.data.get("reason", ""))
-
-    async def explain_end(self) -> GavotteError:
-        """Why the machine isn't there any more, as the error to raise. Waits a moment for an end under way."""
-        await asyncio.wait([self.ended], timeout=1.0)
-        if self._watch is not None:
-            await asyncio.wait([self._watch], timeout=1.0)  # the reason comes before the connection's end
-        code = self.process.returncode
-        if code == 0 and not self._stopping:
-            panic = re.search(r"Kernel panic - not syncing: ([^\r\n]*)", self._console.text)
-            how = f"the guest's kernel panicked ({harmless(panic[1])})" if panic else "the guest ended by itself"
-            return GuestDied(
-                f"{how}, {self._reason or 'no reason given'}; {self.console_words()}",
-                hint="the console's last lines above say what the guest's kernel met; "
-                "a panic at start often means too little memory",
-            )
-        if code is None:
-            return QemuError("the connection to QEMU broke, and it still runs")
-        return self.process.exited_error(
-            "QEMU ended", hint="its last words above say why; `gavotte check` looks at QEMU"
-        )
-
-    def console_words(self) -> str:
-        """The end of the console as a clause of an error's text."""
-        console = self.console
-        return f"the end of its console:\n{console}" if console else "its console is empty"
-
-    @property
-    def qmp(self) -> Commands:
-        """QMP's commands, typed. Raises QemuError before the monitor is connected."""
-        return Commands(self._connected())
-
-    def _connected(self) -> QmpClient:
-        if self.monitor is None:
-            raise QemuError("the monitor isn't connected")
-        return self.monitor
-
-    async def quit(self) -> None:
-        await self._connected().execute("quit", deadline=_QUIT_DEADLINE, final=True)
-
-    async def stop(self, polite: Sequence[tuple[str, Callable[[], Awaitable[None]], float]] = ()) -> None:
-        """End the machine by `polite` rungs, then `quit`, SIGTERM, SIGKILL, and free everything. Idempotent."""
-        self._stopping = True
-        async with AsyncExitStack() as stack:
-            stack.callback(self.close)
-            stack.push_async_callback(self._drop_monitor)
-            rungs: list[PoliteRung] = [*polite, ("quit", self.quit, _QUIT_DEADLINE)]
-            await self.process.stop(polite=rungs)
-
-    async def _drop_monitor(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        if self.monitor is not None:
-            await self.monitor.close()
-
-    def close(self) -> None:
-        """Free what the machine holds; a process that still runs is killed."""
-        self.process.close()
-        self._console.close()
-        while self._ports:
-            os.close(self._ports.popitem()[1])
-
-
-def _connect(config: MachineConfig, ledger: FdLedger, ours: dict[str, int]) -> dict[str, PropertyMap]:
-    """A socket pair for each chardev: QEMU's ends as the chardevs' maps, our ends into `ours`."""
-    wires: dict[str, PropertyMap] = {}
-    for id in dict.fromkeys((CONSOLE, MONITOR, *(port.id for port in config.ports))):  # one given twice is the check's
-        mine, theirs = socketpair()
-        ours[id] = mine.detach()
-        wires[id] = {"backend": "socket", "fd": ledger.give(theirs, id)}
-    return wires

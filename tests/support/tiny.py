@@ -1,0 +1,53 @@
+"""What a kernel of some bytes can do to its machine, and a machine for it: half a second under emulation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gavotte.hypervisor.interface import MachineConfig
+from tests.support.tiny_kernel import HALTS, write_kernel
+
+__all__ = ["FIRE", "PANIC", "POWER_OFF", "RESET", "config_for", "does", "out8", "out16", "say"]
+
+
+def out8(port: int, value: int) -> bytes:
+    """mov edx, port; mov al, value; out dx, al"""
+    return b"\xba" + port.to_bytes(4, "little") + b"\xb0" + bytes([value]) + b"\xee"
+
+
+def out16(port: int, value: int) -> bytes:
+    """mov edx, port; mov ax, value; out dx, ax"""
+    return b"\xba" + port.to_bytes(4, "little") + b"\x66\xb8" + value.to_bytes(2, "little") + b"\x66\xef"
+
+
+def say(text: str) -> bytes:
+    """Text for the first serial port."""
+    return b"".join(out8(0x3F8, byte) for byte in text.encode())
+
+
+PANIC = out8(0x505, 1)  # pvpanic on the ISA bus (docs/specs/pvpanic in QEMU)
+POWER_OFF = out16(0x604, 0x2000)  # ACPI's PM1a control register, where the firmware of a q35 puts it: sleep, type 0
+RESET = out8(0xCF9, 6)
+FIRE = out8(0x443, 0xF)  # the watchdog ib700: 0 seconds
+
+
+def does(folder: Path, *code: bytes) -> Path:
+    """The path of a kernel that does this, and halts."""
+    return write_kernel(folder, b"".join(code).hex() + HALTS)
+
+
+def config_for(kernel: Path, **changes: Any) -> MachineConfig:
+    """A small machine for it."""
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "arch": "x86_64",
+        "machine": "q35",
+        "accel": "tcg",
+        "vcpus": 1,
+        "memory": 32 << 20,
+        "kernel": kernel,
+        "initrd": None,
+        "append": "",
+    }
+    return MachineConfig(**{**values, **changes})

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.boxes import box, image
+from tests.support.lab import lab
 from tests.support.leaks import held_to_its_start
 
-__all__ = ["box", "image"]
+__all__ = ["box", "image", "lab"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,7 +19,29 @@ from gavotte.errors import *  # noqa: F403  # the tree of errors is public, whol
 if TYPE_CHECKING:
     from gavotte.faces.api import Process, Sandbox
     from gavotte.guest.command import AsyncProcess
-    from gavotte.sandbox.lifecycle import AsyncSandbox, Result, State
+    from gavotte.hypervisor.devices import (
+        Balloon,
+        Console,
+        Disk,
+        Nic,
+        Passt,
+        Port,
+        PvPanic,
+        Raw,
+        Rng,
+        Share,
+        Stream,
+        Tap,
+        Throttle,
+        User,
+        VmGenId,
+        Vsock,
+        Watchdog,
+    )
+    from gavotte.qemu.props import Step
+    from gavotte.sandbox.growth import Size
+    from gavotte.sandbox.lifecycle import AsyncSandbox, State
+    from gavotte.sandbox.result import Result
 
 __version__ = "0.1.0"
 
@@ -27,13 +49,58 @@ __version__ = "0.1.0"
 _HOMES = {
     "AsyncProcess": "gavotte.guest.command",
     "AsyncSandbox": "gavotte.sandbox.lifecycle",
+    "Balloon": "gavotte.hypervisor.devices",
+    "Console": "gavotte.hypervisor.devices",
+    "Disk": "gavotte.hypervisor.devices",
+    "Nic": "gavotte.hypervisor.devices",
+    "Passt": "gavotte.hypervisor.devices",
+    "Port": "gavotte.hypervisor.devices",
     "Process": "gavotte.faces.api",
-    "Result": "gavotte.sandbox.lifecycle",
+    "PvPanic": "gavotte.hypervisor.devices",
+    "Raw": "gavotte.hypervisor.devices",
+    "Result": "gavotte.sandbox.result",
+    "Rng": "gavotte.hypervisor.devices",
     "Sandbox": "gavotte.faces.api",
+    "Share": "gavotte.hypervisor.devices",
+    "Size": "gavotte.sandbox.growth",
     "State": "gavotte.sandbox.lifecycle",
+    "Step": "gavotte.qemu.props",
+    "Stream": "gavotte.hypervisor.devices",
+    "Tap": "gavotte.hypervisor.devices",
+    "Throttle": "gavotte.hypervisor.devices",
+    "User": "gavotte.hypervisor.devices",
+    "VmGenId": "gavotte.hypervisor.devices",
+    "Vsock": "gavotte.hypervisor.devices",
+    "Watchdog": "gavotte.hypervisor.devices",
 }
 
-__all__ = ["AsyncProcess", "AsyncSandbox", "Process", "Result", "Sandbox", "State"]
+__all__ = [
+    "AsyncProcess",
+    "AsyncSandbox",
+    "Balloon",
+    "Console",
+    "Disk",
+    "Nic",
+    "Passt",
+    "Port",
+    "Process",
+    "PvPanic",
+    "Raw",
+    "Result",
+    "Rng",
+    "Sandbox",
+    "Share",
+    "Size",
+    "State",
+    "Step",
+    "Stream",
+    "Tap",
+    "Throttle",
+    "User",
+    "VmGenId",
+    "Vsock",
+    "Watchdog",
+]
 __all__ += errors.__all__
 
 

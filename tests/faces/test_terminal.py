@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gavotte.errors import HostError
-from gavotte.faces.terminal import StdinReader
+from gavotte.faces.pumps import StdinReader
 
 DEADLINE = 10.0
 

@@ -16,8 +16,7 @@ from gavotte.guest.image import Image
 from gavotte.qemu.binary import QemuBinary, find_qemu
 from gavotte.sandbox import accel
 from gavotte.sandbox.accel import KVM, Choice, choose_accel, expected_accel, verdicts_path
-from gavotte.sandbox.boot import Artifacts
-from gavotte.sandbox.lifecycle import artifacts
+from gavotte.sandbox.artifacts import Artifacts, artifacts
 from gavotte.sandbox.spec import make_spec
 
 needs_kvm_device = pytest.mark.skipif(not os.access(KVM, os.R_OK | os.W_OK), reason="no /dev/kvm to be misled by")

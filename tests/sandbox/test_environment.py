@@ -110,7 +110,7 @@ def test_the_agent_is_out_of_sight_and_out_of_reach(box: gavotte.Sandbox) -> Non
     assert [line.split()[1] for line in processes][:2] == ["0", "1"]  # the stage, this shell
     assert len(processes) == 3  # and `ps`
     assert said(box, "find /dev /run -name 'vport*' -o -name 'vd*' -o -name 'hvc*'") == ""
-    assert said(box, "ls -d /init /agent.py /modules.json /newroot 2>/dev/null | wc -l") == "0"
+    assert said(box, "ls -d /init /gavotte /modules.json /newroot 2>/dev/null | wc -l") == "0"
     assert said(box, "kill -9 1; kill 1; echo unimpressed") == "unimpressed"
     assert box.run(["true"]).returncode == 0
 

@@ -14,8 +14,8 @@ from gavotte.guest.image import Image
 from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.accel import choose_accel, expected_accel
+from gavotte.sandbox.artifacts import artifacts
 from gavotte.sandbox.images import build_image, in_guest
-from gavotte.sandbox.lifecycle import artifacts
 from gavotte.sandbox.spec import make_spec
 
 OTHER = "s390x"  # not this host's, whoever runs the tests

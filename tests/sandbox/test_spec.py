@@ -160,3 +160,39 @@ def test_a_bad_environment(env: Any) -> None:
 def test_an_environment() -> None:
     assert check_env(None) == {}
     assert check_env({"A": "", "b": "x=y\n"}) == {"A": "", "b": "x=y\n"}
+
+
+# what it may grow to, and what it is called
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"slots": -1}, "slots"),
+        ({"slots": 65}, "slots"),
+        ({"slots": True}, "slots"),
+        ({"slots": "8"}, "slots"),
+        ({"cpus": 4, "max_cpus": 3}, "max_cpus"),
+        ({"max_cpus": 241}, "max_cpus"),
+        ({"max_cpus": -1}, "max_cpus"),
+        ({"memory": "512M", "max_memory": "256M"}, "max_memory"),
+        ({"max_memory": "2T"}, "max_memory"),
+        ({"max_memory": "much"}, "max_memory"),
+        ({"shared_memory": 1}, "shared_memory"),
+        ({"keep": "yes"}, "keep"),
+        ({"name": ""}, "name"),
+        ({"name": "../x"}, "name"),
+        ({"name": "x" * 64}, "name"),
+        ({"name": 7}, "name"),
+    ],
+)
+def test_a_bound_or_name_that_makes_no_sense_names_its_path(options: dict[str, Any], path: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_spec(**options)
+    assert caught.value.path == path
+
+
+def test_bounds_are_what_was_asked_for_in_whole_mebibytes() -> None:
+    spec = make_spec(cpus=2, max_cpus=4, memory="256M", max_memory=(1 << 30) + 5, slots=64, name="a.b_c-9", keep=True)
+    assert (spec.max_cpus, spec.max_memory, spec.slots, spec.name, spec.keep) == (4, 1 << 30, 64, "a.b_c-9", True)
+    assert (make_spec().max_cpus, make_spec().max_memory, make_spec().slots, make_spec().name) == (0, 0, 0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from gavotte.errors import HostError
+from gavotte.errors import HostError, InUse, NoSuchSandbox
+from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.record import Record, Running, write_record
+from gavotte.hypervisor.qemu.table import Table
+from gavotte.qemu.buses import Addresses
+from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.sandbox.store import RunDirectory, run_root, sweep
 from tests.support.programs import python, wait_for_end
 
@@ -43,9 +49,13 @@ def holder(name: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def named(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has `words` on its command line, and does nothing."""
-    with subprocess.Popen([*python("input()"), *words], stdin=subprocess.PIPE) as process:
+def started_for(directory: Path | str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that was started for a sandbox's directory, and does nothing."""
+    line = python("print(flush=True); input()")
+    mark = {**os.environ, "GAVOTTE_DIRECTORY": str(directory)}
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=mark) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
         yield process
         process.kill()
 
@@ -59,6 +69,14 @@ def leave(root: Path, name: str, record: str) -> Path:
 
 
 # the root
+
+
+def test_a_root_that_is_relative_is_the_same_from_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAVOTTE_RUN_DIR", "here")
+    assert run_root() == tmp_path / "here"
 
 
 def test_the_root_is_for_its_user_alone(root: Path) -> None:
@@ -197,10 +215,10 @@ def test_a_process_of_a_dead_owner_is_killed_and_no_other(root: Path) -> None:
     leave(root, "gavotte-1", gone)
     leave(root, "gavotte-2", gone)
     with (
-        named("-name", "gavotte-1,debug-threads=on") as first,
-        named("-name", "debug-threads=on,guest=gavotte-2") as second,
-        named("-name", "gavotte-12") as longer,
-        named("-append", "gavotte-1") as other,
+        started_for(root / "gavotte-1") as first,
+        started_for(root / "gavotte-2") as second,
+        started_for(root / "gavotte-12") as longer,
+        started_for(root.with_name("elsewhere") / "gavotte-1") as other,
     ):
         pidfds = [os.pidfd_open(process.pid) for process in (first, second)]
         try:
@@ -246,3 +264,143 @@ def test_two_sweeps_at_once_do_each_thing_once(root: Path) -> None:
         thread.join(20)
     assert sorted(swept) == names
     assert list(root.iterdir()) == []
+
+
+# machines that outlive their manager
+
+
+def keep(directory: Path, qemu: ProcessId | None, *helpers: ProcessId, boot: str | None = None) -> None:
+    """The record of a kept machine, as far as a sweep reads it."""
+    value = {
+        "version": 999,
+        "boot": boot_id() if boot is None else boot,
+        "qemu": qemu and qemu._asdict(),
+        "helpers": [helper._asdict() for helper in helpers],
+    }
+    (directory / "state.json").write_text(json.dumps(value))
+
+
+@pytest.fixture
+def nobodys() -> Path:
+    """A directory whose owner let it go."""
+    directory = RunDirectory("kept")
+    directory.leave()
+    return directory.path
+
+
+def test_a_kept_machine_that_runs_is_not_swept_and_one_that_ended_is(nobodys: Path, root: Path) -> None:
+    with started_for("/") as process, started_for("/") as helper:
+        keep(nobodys, ProcessId.of(process.pid), ProcessId.of(helper.pid))
+        assert sweep() == []
+        process.kill()
+        process.wait(10)
+        assert sweep() == ["kept"]
+        assert helper.wait(10) == -signal.SIGKILL
+    assert list(root.iterdir()) == []
+
+
+def test_a_pid_of_an_earlier_start_of_the_host_is_nobodys(nobodys: Path) -> None:
+    with started_for("/") as process:
+        keep(nobodys, ProcessId.of(process.pid), ProcessId.of(process.pid), boot="another")
+        assert sweep() == ["kept"]
+        assert process.poll() is None
+
+
+def test_a_kept_machine_whose_manager_died_before_it_knew_the_pid_is_found_by_its_mark(nobodys: Path) -> None:
+    keep(nobodys, None)
+    with started_for(nobodys) as process:
+        assert sweep() == ["kept"]
+        assert process.wait(10) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", '{"boot": 7}', '{"boot": "x", "qemu": [], "helpers": 1}'])
+def test_a_damaged_record_keeps_nothing(nobodys: Path, record: str) -> None:
+    (nobodys / "state.json").write_text(record)
+    assert sweep() == ["kept"]
+
+
+def test_the_sweep_reads_what_the_record_is_written_as(nobodys: Path) -> None:
+    config = MachineConfig("kept", "x86_64", "q35", "tcg", 1, 64 << 20, Path("/kernel"), None, "")
+    me = ProcessId.of(os.getpid())
+    running = Running("qemu", "python", me.pid, me.started)
+    write_record(Record(Path("/qemu"), "identity", config, Table(Addresses()), running), nobodys)
+    assert sweep() == []
+    other = Running("qemu", "python", me.pid, me.started - 1)
+    write_record(Record(Path("/qemu"), "identity", config, Table(Addresses()), other), nobodys)
+    assert sweep() == ["kept"]
+
+
+def test_an_entry_of_the_register_stays_with_its_logs_when_the_rest_is_swept(nobodys: Path, root: Path) -> None:
+    for name in ("register.json", "console.log", "console.log.1", "command.log", "state.json", "vm.console.sock"):
+        (nobodys / name).write_text("{}")
+    os.mkfifo(nobodys / "output.fifo")
+    assert sweep() == ["kept"]
+    assert {path.name for path in nobodys.iterdir()} == {"register.json", "console.log", "console.log.1", "command.log"}
+    assert sweep() == []
+
+
+def test_a_sandbox_that_closes_leaves_its_entry_of_the_register() -> None:
+    with RunDirectory("a") as directory:
+        (directory.path / "register.json").write_text("{}")
+        (directory.path / "state.json").write_text("{}")
+    assert [path.name for path in directory.path.iterdir()] == ["register.json"]
+
+
+# taking a directory over
+
+
+def test_a_directory_that_was_let_go_is_taken_over_by_one(nobodys: Path, root: Path) -> None:
+    with RunDirectory.attach(nobodys) as mine:
+        assert mine.path == nobodys
+        with pytest.raises(InUse, match=f"belongs to process {os.getpid()}$"):
+            RunDirectory.attach(nobodys)
+        assert sweep() == []
+    assert list(root.iterdir()) == []
+
+
+def test_the_directory_of_a_dead_owner_is_taken_over() -> None:
+    with holder("theirs") as process:
+        with pytest.raises(InUse, match=f"belongs to process {process.pid}$"):
+            RunDirectory.attach(run_root() / "theirs")
+        process.kill()
+        process.wait(10)
+        RunDirectory.attach(run_root() / "theirs").close()
+
+
+def test_a_directory_that_is_not_there_cannot_be_taken_over() -> None:
+    with pytest.raises(NoSuchSandbox):
+        RunDirectory.attach(run_root() / "gone")
+
+
+def test_a_directory_behind_a_link_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (run_root() / "link").symlink_to(tmp_path / "precious")
+    with pytest.raises(HostError):
+        RunDirectory.attach(run_root() / "link")
+    assert list((tmp_path / "precious").iterdir()) == []
+
+
+def test_of_two_that_take_over_at_once_one_has_it(nobodys: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from gavotte.sandbox.store import RunDirectory\n"
+        "from gavotte.errors import InUse\n"
+        "input()\n"
+        "try:\n    RunDirectory.attach(Path(sys.argv[1])); print('mine', flush=True); input()\n"
+        "except InUse: print('taken', flush=True)\n"
+    )
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(nobodys)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    with contextlib.ExitStack() as stack:
+        for racer in racers:
+            stack.enter_context(racer)
+            stack.callback(racer.kill)
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("\n")
+            racer.stdin.flush()
+        told = sorted(racer.stdout.readline().strip() for racer in racers if racer.stdout is not None)
+    assert told == ["mine", "taken", "taken", "taken"]

@@ -11,7 +11,11 @@ from typing import Any, Self
 from gavotte.errors import CommandTimeout
 from gavotte.faces.loop import begin, call
 from gavotte.guest.command import LONGEST_LINE, AsyncProcess, Exit, InputStream, OutputStream, check_line
-from gavotte.sandbox.lifecycle import MAX_OUTPUT, AsyncSandbox, Result, State
+from gavotte.hypervisor.devices import Device
+from gavotte.hypervisor.qemu.vm import QemuVm
+from gavotte.sandbox.growth import Size
+from gavotte.sandbox.lifecycle import AsyncSandbox, State
+from gavotte.sandbox.result import MAX_OUTPUT, Result
 
 __all__ = ["Process", "Reader", "Sandbox", "Writer"]
 
@@ -184,6 +188,11 @@ class Sandbox:
         return self._async.accel
 
     @property
+    def vm(self) -> QemuVm:
+        """Its machine, whose methods are coroutines of the private loop's."""
+        return self._async.vm
+
+    @property
     def root_size(self) -> int:
         """Bytes that can be written to its root."""
         return self._async.root_size
@@ -196,7 +205,8 @@ class Sandbox:
     def start(self) -> None:
         """Boot the guest; returns when it can run commands."""
         self._async.check_owner()
-        _live.add(self)
+        if not self._async.spec.keep:
+            _live.add(self)
         call(self._async.start())
 
     def close(self) -> None:
@@ -237,6 +247,48 @@ class Sandbox:
             self._async.run(argv, input=input, timeout=timeout, max_output=max_output, env=env, cwd=cwd, user=user)
         )
 
+    @classmethod
+    def attach(cls, name: str) -> Self:
+        """Take over a sandbox that was started with `keep`; see `AsyncSandbox.attach`."""
+        box = cls.__new__(cls)
+        box._async = call(AsyncSandbox.attach(name))
+        return box
+
+    @property
+    def commands(self) -> dict[int, Process]:
+        """The commands that run, also those of an earlier process; see `AsyncSandbox.commands`."""
+        return {number: Process(self._async, process) for number, process in self._async.commands.items()}
+
+    def detach(self) -> None:
+        """Let go of a kept sandbox, which runs on with its commands; see `AsyncSandbox.detach`."""
+        self._async.check_owner()
+        call(self._async.detach())
+
+    def pause(self) -> None:
+        """Have it stand still, with all its commands."""
+        self._async.check_owner()
+        call(self._async.pause())
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._async.check_owner()
+        call(self._async.resume())
+
+    def plug(self, device: Device) -> None:
+        """Add a device while it runs; see `AsyncSandbox.plug`."""
+        self._async.check_owner()
+        call(self._async.plug(device))
+
+    def unplug(self, id: str) -> None:
+        """Remove a device; returns when it is gone; see `AsyncSandbox.unplug`."""
+        self._async.check_owner()
+        call(self._async.unplug(id))
+
+    def resize(self, cpus: int | None = None, memory: str | int | None = None) -> Size:
+        """Give it another size; gives what the guest has then; see `AsyncSandbox.resize`."""
+        self._async.check_owner()
+        return call(self._async.resize(cpus, memory))
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -246,7 +298,7 @@ class Sandbox:
 
     def __del__(self) -> None:
         box: AsyncSandbox | None = getattr(self, "_async", None)  # none when the options were refused
-        if box is not None and box.state is State.RUNNING and box.is_ours():
+        if box is not None and box.state is State.RUNNING and box.is_ours() and not box.spec.keep:
             warnings.warn(f"{self!r} was dropped without close()", ResourceWarning, stacklevel=2, source=self)
             begin(box.close())
 

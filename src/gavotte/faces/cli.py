@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from gavotte.errors import GavotteError, HostError, InvalidMachine, UsageError
+from gavotte.errors import GavotteError, HostError, InvalidMachine, NoSuchSandbox, UsageError
 from gavotte.text import harmless
 
 __all__ = ["main"]
@@ -21,6 +21,8 @@ _FAILED = 125
 _INTERRUPTED = 130
 
 _OPTIONS = ("memory", "cpus", "accel", "arch", "machine", "kernel", "initrd", "append", "qemu", "boot_timeout")
+
+_MORE_OPTIONS = ("timeout", "env", "cwd", "user", "name", "detach", "slots", "max_cpus", "max_memory")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,7 +97,7 @@ def _end(number: int, _frame: object) -> NoReturn:
 
 def _dispatch(words: list[str]) -> int:
     command: list[str] | None = None
-    takes_command = words[:1] in (["run"], ["explain"]) or words[:2] == ["qemu", "import"]
+    takes_command = words[:1] in (["run"], ["explain"], ["exec"]) or words[:2] == ["qemu", "import"]
     if takes_command and "--" in words:  # what follows is the command's, whatever it looks like
         cut = words.index("--")
         words, command = words[:cut], words[cut + 1 :]
@@ -118,9 +120,12 @@ def _complain(error: GavotteError, words: Sequence[str]) -> None:
         return
     message, hint = error.message, error.hint
     if isinstance(error, UsageError) and error.path == "argv":
-        message, hint = error.problem, hint or f"gavotte {words[0]} [options] -- CMD [ARG…]"
-    if isinstance(error, UsageError) and error.path in (*_OPTIONS, "timeout", "env", "cwd", "user"):
+        name = " NAME" if words[0] == "exec" else ""
+        message, hint = error.problem, hint or f"gavotte {words[0]} [options]{name} -- CMD [ARG…]"
+    if isinstance(error, UsageError) and error.path in (*_OPTIONS, *_MORE_OPTIONS):
         message = f"--{error.path.replace('_', '-')}: {error.problem}"
+    if isinstance(error, NoSuchSandbox):
+        message = error.problem
     print(f"gavotte: {message}", file=sys.stderr)
     if isinstance(error, UsageError):
         hint = hint or f"gavotte {words[0]} --help"
@@ -135,29 +140,21 @@ def _sandbox_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in _OPTIONS}
 
 
-def _environment(entries: Sequence[str]) -> dict[str, str]:
-    """`K=V` sets, `K` passes this process's own value through, or nothing if it has none."""
-    env = {}
-    for entry in entries:
-        name, equals, value = entry.partition("=")
-        if not name:
-            raise UsageError(f"{entry!r} has no name", path="env", hint="write NAME=VALUE, or NAME to pass it through")
-        if equals:
-            env[name] = value
-        elif name in os.environ:
-            env[name] = os.environ[name]
-    return env
-
-
 def _run(options: argparse.Namespace) -> int:
     from gavotte.faces import run
-    from gavotte.sandbox.spec import check_argv
+    from gavotte.faces.environment import read_environment
+    from gavotte.sandbox.words import check_argv
 
+    if options.detach:
+        return _run_detached(options)
+    for name in ("name", "slots", "max_cpus", "max_memory"):
+        if getattr(options, name) is not None:
+            raise UsageError("it is for a sandbox that stays", path=name, hint="add --detach, or leave it out")
     if options.timeout is not None and not options.timeout > 0:
         raise UsageError(f"{options.timeout:g} is not a number of seconds above 0", path="timeout")
     request = run.RunRequest(
         argv=check_argv(options.argv),
-        env=_environment(options.env),
+        env=read_environment(options.env),
         cwd=options.cwd,
         user=options.user,
         timeout=options.timeout,
@@ -167,6 +164,15 @@ def _run(options: argparse.Namespace) -> int:
         quiet=options.quiet,
     )
     return run.run(request, _sandbox_options(options))
+
+
+def _run_detached(options: argparse.Namespace) -> int:
+    from gavotte.faces.detached import run
+
+    for name in ("timeout", "interactive", "tty"):
+        if getattr(options, name):
+            raise UsageError(f"a detached command has no --{name}", path="detach", hint="gavotte exec takes it")
+    return run.run(options, _sandbox_options(options))
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -194,79 +200,6 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if all(finding.ok is not False or not finding.needed for finding in findings) else _FAILED
 
 
-# --- image -----------------------------------------------------------------------------------------------------------
-
-
-def _image_build(options: argparse.Namespace) -> int:
-    from gavotte.faces.progress import Progress
-    from gavotte.sandbox.images import build_image
-
-    with Progress() as progress:
-        image = build_image(
-            options.arch, suite=options.suite, mirror=options.mirror, update=options.update, progress=progress
-        )
-    print(image.id)
-    return 0
-
-
-def _image_list(options: argparse.Namespace) -> int:
-    from gavotte.faces import tables
-    from gavotte.guest.image import find_image, list_images
-
-    images = list_images()
-    current = (find_image(arch) for arch in {image.manifest.recipe.architecture for image in images})
-    tables.print_images(images, {image.id for image in current if image}, as_json=options.json)
-    return 0
-
-
-def _image_rm(options: argparse.Namespace) -> int:
-    from gavotte.guest.image import remove_image
-
-    for prefix in options.id:
-        print(remove_image(prefix).id)
-    return 0
-
-
-def _image_path(options: argparse.Namespace) -> int:
-    print(_chosen_image(options.id).path)
-    return 0
-
-
-def _image_export(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from gavotte.guest.image import export_image
-
-    export_image(_chosen_image(options.id), Path(options.file))
-    return 0
-
-
-def _image_import(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from gavotte.guest.image import import_image
-
-    print(import_image(Path(options.file)).id)
-    return 0
-
-
-def _chosen_image(prefix: str | None) -> Any:
-    from gavotte.errors import ImageError
-    from gavotte.guest.image import find_image, list_images
-
-    if prefix is None:
-        image = find_image()
-        if image is None:
-            raise ImageError("there is no current image", hint="gavotte image build")
-        return image
-    found = [image for image in list_images() if image.id.startswith(prefix)]
-    if len(found) != 1:
-        raise ImageError(
-            f"{len(found)} images have an id that begins with {prefix!r}", hint="gavotte image list shows them"
-        )
-    return found[0]
-
-
 # --- the arguments ---------------------------------------------------------------------------------------------------
 
 
@@ -288,10 +221,21 @@ def _parser(first: list[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     _add_run(commands)
     _add_check(commands)
-    _add_image(commands)
+    _add_image(commands, chosen=first == ["image"])
+    _add_detached(commands, chosen=first)
     _add_qemu(commands, chosen=first == ["qemu"])
     _add_qmp(commands, chosen=first == ["qmp"])
     return parser
+
+
+def _add_detached(commands: Any, *, chosen: list[str]) -> None:
+    from gavotte.faces.detached import COMMANDS, add_command
+
+    for name, (_module, help) in COMMANDS.items():
+        parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+        if [name] == chosen:
+            parser.set_defaults(parser=parser)
+            add_command(parser, name)
 
 
 def _add_qemu(commands: Any, *, chosen: bool) -> None:
@@ -304,6 +248,15 @@ def _add_qemu(commands: Any, *, chosen: bool) -> None:
         actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
         for module in (files, imports, tables, adopt):
             module.add_actions(functools.partial(_add_command, actions))
+
+
+def _add_image(commands: Any, *, chosen: bool) -> None:
+    parser = commands.add_parser("image", help="the guest image: build, list, rm, path, export, import")
+    if chosen:
+        from gavotte.faces import image
+
+        actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+        image.add_actions(functools.partial(_add_command, actions))
 
 
 def _add_qmp(commands: Any, *, chosen: bool) -> None:
@@ -323,12 +276,15 @@ def _add_command(commands: Any, name: str, handler: Callable[[argparse.Namespace
 
 
 def _add_run(commands: Any) -> None:
+    from gavotte.faces import detached
+
     run = _add_command(commands, "run", _run, "run a command in a fresh guest; its exit status is the command's")
     explain = _add_command(commands, "explain", _explain, "print the QEMU command line that `run` would use")
     for parser in (run, explain):
         _add_sandbox_options(parser)
         _add_command_options(parser)
         parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD [ARG…]", help="the command")
+    detached.add_options(run)
 
 
 def _add_sandbox_options(parser: argparse.ArgumentParser) -> None:
@@ -382,26 +338,6 @@ def _add_check(commands: Any) -> None:
         "--probe", action="store_true", help="boot guests to see which accelerators work, whatever is remembered"
     )
     check.add_argument("--qemu", metavar="PATH", help="the QEMU binary to look at")
-
-
-def _add_image(commands: Any) -> None:
-    image = commands.add_parser("image", help="the guest image: build, list, rm, path, export, import")
-    actions = image.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
-    build = _add_command(actions, "build", _image_build, "build the image unless a current one is there; prints its id")
-    build.add_argument("--arch", metavar="ARCH", help="the processor that the image is for (this host's)")
-    build.add_argument("--suite", metavar="NAME", help="the Debian release (this host's, else bookworm)")
-    build.add_argument("--mirror", metavar="URL", help="the Debian archive (from this host's apt sources)")
-    build.add_argument("--update", action="store_true", help="ask the archive for newer packages")
-    listing = _add_command(actions, "list", _image_list, "list the images")
-    listing.add_argument("--json", action="store_true", help="for programs")
-    _add_command(actions, "rm", _image_rm, "remove images").add_argument(
-        "id", nargs="+", help="the id, or its beginning"
-    )
-    _add_command(actions, "path", _image_path, "print an image's directory").add_argument("id", nargs="?")
-    export = _add_command(actions, "export", _image_export, "write an image to one file, for another host")
-    export.add_argument("file")
-    export.add_argument("id", nargs="?", help="the current image unless given")
-    _add_command(actions, "import", _image_import, "take in an exported image").add_argument("file")
 
 
 if __name__ == "__main__":

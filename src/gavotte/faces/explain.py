@@ -8,21 +8,21 @@ from typing import Any
 
 from gavotte.errors import ImageError
 from gavotte.guest.image import find_image
-from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, plan_machine
+from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, Wire, plan_machine
 from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.document import document_to_options
 from gavotte.sandbox.accel import expected_accel
+from gavotte.sandbox.artifacts import artifacts
 from gavotte.sandbox.boot import AGENT_PORT, machine_config
-from gavotte.sandbox.lifecycle import artifacts
 from gavotte.sandbox.spec import make_spec
 
 __all__ = ["explain"]
 
 # A real run connects these to sockets that it made and passes by number; a shell can't, so the console is the terminal
-_WIRES: dict[str, Mapping[str, Any]] = {
-    CONSOLE: {"backend": "stdio", "signal": False},
-    MONITOR: {"backend": "socket", "path": "gavotte-monitor.sock", "server": True, "wait": False},
-    AGENT_PORT: {"backend": "socket", "path": "gavotte-agent.sock", "server": True, "wait": False},
+_WIRES = {
+    CONSOLE: Wire({"backend": "stdio", "signal": False}),
+    MONITOR: Wire({"backend": "socket", "path": "gavotte-monitor.sock", "server": True, "wait": False}),
+    AGENT_PORT: Wire({"backend": "socket", "path": "gavotte-agent.sock", "server": True, "wait": False}),
 }
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gavotte.errors import CommandTimeout, GuestError, HostError
-from gavotte.faces.terminal import StdinReader, StdoutWriter, is_broken_pipe, is_terminal, raw_mode, window_size
+from gavotte.faces.pumps import StdinReader, StdoutWriter
+from gavotte.faces.terminal import is_broken_pipe, is_terminal, raw_mode, say, window_size
 from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.lifecycle import AsyncSandbox
 
-__all__ = ["RunRequest", "run"]
+__all__ = ["RunRequest", "ensure_image", "run"]
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -45,14 +45,14 @@ class Interrupted(Exception):
 
 def run(request: RunRequest, options: Mapping[str, Any]) -> int:
     """Do it; gives the exit status."""
-    _ensure_image(options)
+    ensure_image(options)
     try:
         return asyncio.run(_run(request, options))
     except Interrupted as interrupted:
         return interrupted.exit_code
 
 
-def _ensure_image(options: Mapping[str, Any]) -> None:
+def ensure_image(options: Mapping[str, Any]) -> None:
     """Build the first image here, in the main thread, where a signal ends it; in a thread of the loop it would not."""
     from gavotte.guest.image import find_image
     from gavotte.sandbox.spec import make_spec
@@ -66,14 +66,6 @@ def _ensure_image(options: Mapping[str, Any]) -> None:
         find_qemu(spec.arch, spec.qemu)  # what can't work is told before a minute's work
         with Progress() as progress:
             build_image(spec.arch, qemu=spec.qemu, progress=progress)
-
-
-def say(text: str) -> None:
-    """A line of ours on stderr; a stderr that is closed or full is nobody's concern here."""
-    try:
-        os.write(2, f"gavotte: {text}\n".encode(errors="replace"))
-    except OSError:
-        pass
 
 
 async def _run(request: RunRequest, options: Mapping[str, Any]) -> int:

@@ -15,7 +15,8 @@ from gavotte.errors import GavotteError
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.machines import host_arch
-from gavotte.sandbox.boot import Artifacts, machine_config, wait_for_agent
+from gavotte.sandbox.artifacts import Artifacts
+from gavotte.sandbox.boot import machine_config, wait_for_agent
 from gavotte.sandbox.spec import Spec
 
 __all__ = ["Choice", "choose_accel", "expected_accel", "probe", "verdicts_path"]
@@ -74,9 +75,11 @@ async def probe(
     from dataclasses import replace
 
     small = replace(spec, memory=256 << 20, cpus=1, append="earlyprintk=ttyS0 loglevel=7")
+    small = replace(small, slots=0, max_cpus=0, max_memory=0, shared_memory=False)
     config = machine_config("gavotte-probe", small, accel, files)
-    vm = await QemuVm.start(binary, config)
+    vm = QemuVm(binary, config)
     try:
+        await vm.start()
         if not await vm.wait_for_console(_FIRST_BYTE * patience):
             if vm.ended.done():
                 return False, f"QEMU can't use {accel}: {vm.process.stderr_tail.strip()[-300:]}"

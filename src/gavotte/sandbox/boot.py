@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from gavotte.errors import AgentError, GuestSilent
 from gavotte.guest import agent
 from gavotte.guest.channel import Channel
-from gavotte.hypervisor.interface import Disk, MachineConfig, Port
+from gavotte.hypervisor.devices import Disk, Port, Rng
+from gavotte.hypervisor.interface import MachineConfig
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.hypervisor.qemu.vm import QemuVm
-from gavotte.qemu.binary import QemuBinary
+from gavotte.sandbox.artifacts import Artifacts
 from gavotte.sandbox.spec import Spec
 
-__all__ = ["AGENT_PORT", "ROOT_SERIAL", "Artifacts", "machine_config", "wait_for_agent"]
+__all__ = ["AGENT_PORT", "ROOT_SERIAL", "attach_machine", "machine_config", "start_machine"]
 
 AGENT_PORT = "agent"
 ROOT_SERIAL = "gavotte-root"
@@ -30,19 +31,14 @@ _APPEND = "quiet panic=-1 reboot=t"
 # /bin/true and its libraries anew each time, 30 ms instead of 8. The machine is the boundary, not the layout.
 _APPEND_FOR = {"tcg": "norandmaps"}
 
-
-@dataclass(frozen=True)
-class Artifacts:
-    """The files that a guest is made of."""
-
-    kernel: Path
-    initrd: Path
-    rootfs: Path
+# Without it, Debian's kernel leaves memory that is added by virtio-mem offline; movable, so that it can be given back.
+_APPEND_GROWING = "memhp_default_state=online_movable"
 
 
 def machine_config(name: str, spec: Spec, accel: str, files: Artifacts) -> MachineConfig:
     """The machine for a sandbox. Pure."""
     serial = machine_row(spec.arch, spec.machine).serial
+    growing = _APPEND_GROWING if spec.max_memory else None
     return MachineConfig(
         name=name,
         arch=spec.arch,
@@ -52,32 +48,54 @@ def machine_config(name: str, spec: Spec, accel: str, files: Artifacts) -> Machi
         memory=spec.memory,
         kernel=spec.kernel or files.kernel,
         initrd=spec.initrd or files.initrd,
-        append=" ".join(filter(None, (f"console={serial}", _APPEND, _APPEND_FOR.get(accel), spec.append))),
-        disks=(Disk("root", files.rootfs, ROOT_SERIAL),),
-        ports=(Port(AGENT_PORT, agent.PORT_NAME),),
+        append=" ".join(filter(None, (f"console={serial}", _APPEND, _APPEND_FOR.get(accel), growing, spec.append))),
+        devices=(
+            Rng("entropy"),
+            Port(AGENT_PORT, agent.PORT_NAME),
+            Disk("root", files.rootfs, ROOT_SERIAL, read_only=True),
+        ),
+        max_vcpus=spec.max_cpus,
+        max_memory=spec.max_memory,
+        slots=spec.slots,
+        shared_memory=spec.shared_memory,
     )
 
 
-async def start_machine(binary: QemuBinary, config: MachineConfig, seconds: float) -> tuple[QemuVm, Channel]:
+async def start_machine(vm: QemuVm, seconds: float) -> Channel:
     """Start the machine and wait until its agent answers. Nothing is left when it doesn't.
 
     Raises QemuExited, GuestDied and GuestSilent.
     """
-    vm = await QemuVm.start(binary, config)
     try:
-        return vm, await wait_for_agent(vm, seconds)
+        await vm.start()
+        return await wait_for_agent(vm, seconds)
     except BaseException:
         await asyncio.shield(vm.stop())
         raise
 
 
-async def wait_for_agent(vm: QemuVm, seconds: float) -> Channel:
-    """The line to the guest's agent, once it has said hello."""
+async def attach_machine(directory: Path, token: str) -> tuple[QemuVm, Channel]:
+    """Take over a machine that was kept, and the line to its agent. It is left as it is when that fails."""
+    vm = await QemuVm.attach(directory)
+    try:
+        return vm, await Channel.attach(socket.socket(fileno=vm.take_port(AGENT_PORT)), token, last_words_of(vm))
+    except BaseException:
+        await vm.detach()
+        raise
+
+
+def last_words_of(vm: QemuVm) -> Callable[[], Awaitable[str]]:
+    """What is known of the guest's end, when the line to it breaks."""
 
     async def last_words() -> str:
         return str(await vm.explain_end())
 
-    channel = Channel(socket.socket(fileno=vm.take_port(AGENT_PORT)), last_words)
+    return last_words
+
+
+async def wait_for_agent(vm: QemuVm, seconds: float) -> Channel:
+    """The line to the guest's agent, once it has said hello."""
+    channel = Channel(socket.socket(fileno=vm.take_port(AGENT_PORT)), last_words_of(vm))
     try:
         signs: list[asyncio.Future[Any]] = [channel.hello, vm.ended]
         await asyncio.wait(signs, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

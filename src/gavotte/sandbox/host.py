@@ -13,7 +13,7 @@ from gavotte.guest.image import Image, find_image
 from gavotte.qemu.binary import QemuBinary, find_program, find_qemu
 from gavotte.qemu.schema import get_schema
 from gavotte.sandbox.accel import KVM, choose_accel, probe
-from gavotte.sandbox.boot import Artifacts
+from gavotte.sandbox.artifacts import Artifacts
 from gavotte.sandbox.spec import make_spec
 from gavotte.sandbox.store import run_root
 

@@ -19,7 +19,7 @@ from gavotte.guest.command import AsyncProcess
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.machines import host_arch
-from gavotte.sandbox.boot import Artifacts
+from gavotte.sandbox.artifacts import Artifacts
 from gavotte.sandbox.lifecycle import AsyncSandbox
 
 __all__ = ["build_image", "in_guest"]

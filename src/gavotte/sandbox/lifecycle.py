@@ -5,27 +5,31 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
-from gavotte.errors import CommandFailed, CommandTimeout, ForeignProcess, GuestError, StateError, UsageError
-from gavotte.guest.channel import Channel
-from gavotte.guest.command import AsyncProcess, OutputStream
-from gavotte.guest.image import Image, find_image
+from gavotte.errors import ForeignProcess, StateError, UsageError
+from gavotte.guest.channel import Channel, EndedCommand
+from gavotte.guest.command import AsyncProcess
+from gavotte.hypervisor.devices import Device
+from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from gavotte.sandbox.accel import choose_accel
-from gavotte.sandbox.boot import ROOT_SERIAL, Artifacts, machine_config, start_machine
-from gavotte.sandbox.spec import Spec, check_argv, check_env, make_spec
-from gavotte.sandbox.store import RunDirectory, sweep
+from gavotte.sandbox.artifacts import find_artifacts
+from gavotte.sandbox.boot import ROOT_SERIAL, attach_machine, machine_config, start_machine
+from gavotte.sandbox.growth import Size, resize
+from gavotte.sandbox.kept import Kept
+from gavotte.sandbox.result import MAX_OUTPUT, Result, run_to_end
+from gavotte.sandbox.spec import Spec, check_device, make_spec
+from gavotte.sandbox.store import UNFINISHED, RunDirectory, run_root, sweep
+from gavotte.sandbox.words import check_argv, check_env, check_name
 
-__all__ = ["AsyncSandbox", "Result", "State"]
+__all__ = ["AsyncSandbox", "State"]
 
-MAX_OUTPUT = 256 << 20  # bytes that `run` keeps of each stream unless told otherwise
 _SYNC_DEADLINE = 3.0
 
 
@@ -38,34 +42,6 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True)
-class Result:
-    """A finished command. `returncode` as in `subprocess`: -n when signal n ended it."""
-
-    argv: list[str]
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-    oom_kills: int = 0
-    forks_denied: int = 0
-
-    def check(self) -> Result:
-        """Itself when the command succeeded. Raises CommandFailed otherwise."""
-        if self.returncode:
-            ended = (
-                f"ended with status {self.returncode}" if self.returncode > 0 else f"died of signal {-self.returncode}"
-            )
-            oom = f", {self.oom_kills} processes killed for want of memory" if self.oom_kills else ""
-            tail = self.stderr.decode(errors="replace").strip()[-500:]
-            raise CommandFailed(
-                f"{self.argv[0]!r} {ended}{oom}{': ' + tail if tail else ''}",
-                returncode=self.returncode,
-                stdout=self.stdout,
-                stderr=self.stderr,
-            )
-        return self
-
-
 class AsyncSandbox:
     """A virtual machine to run commands in. Nothing of the host is in it.
 
@@ -73,12 +49,18 @@ class AsyncSandbox:
             result = await box.run(["python3", "-c", "print(6*7)"], timeout=30)
 
     `memory` is a size (256M, 2G) or a number of bytes; `accel` is auto, kvm or tcg; `kernel`, `initrd`, `append`
-    and `qemu` replace or extend what Gavotte brings. Bad values raise UsageError or HostError at once.
+    and `qemu` replace or extend what Gavotte brings. `slots` devices can be plugged, beside the `devices` that are
+    there at once; it can grow to `max_cpus` and `max_memory`. With `shared_memory` a Share can be virtiofs.
+    With `name` and `keep` it outlives its process, unless it is closed: `attach` takes it over.
+    Bad values raise UsageError or HostError at once.
     """
 
     def __init__(self, **options: Any) -> None:
-        self.spec = make_spec(**options)
-        self.name = f"gavotte-{secrets.token_hex(4)}"
+        self._begin(make_spec(**options))
+
+    def _begin(self, spec: Spec) -> None:
+        self.spec = spec
+        self.name = spec.name or f"gavotte-{os.urandom(4).hex()}"
         self.state = State.NEW
         self.accel = ""  # what it runs on, and why; known when it has started
         self.accel_reason = ""
@@ -86,6 +68,7 @@ class AsyncSandbox:
         self.phases: list[tuple[str, float]] = []  # what its start spent time on, in seconds
         self._maker = os.getpid()
         self._stack = AsyncExitStack()
+        self._directory: RunDirectory | None = None  # if it is ours
         self._vm: QemuVm | None = None
         self._channel: Channel | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -104,9 +87,9 @@ class AsyncSandbox:
 
     # life
 
-    async def start(self) -> None:
+    async def start(self, *, directory: RunDirectory | None = None) -> None:
         """Boot the guest; returns when it can run commands. Builds the guest image first if there is none, and says so
-        in the log.
+        in the log. Its files go to `directory`, which stays the caller's; else to one that goes with it.
 
         Raises HostError (QEMU, image, memory), GuestSilent, GuestDied, QemuExited; nothing is left then.
         """
@@ -114,7 +97,7 @@ class AsyncSandbox:
         if self.state is not State.NEW:
             raise StateError(f"{self.name} is {self.state.value}; a sandbox is started once: make another")
         self.state = State.STARTING
-        self._starting = asyncio.get_running_loop().create_task(self._start())
+        self._starting = asyncio.get_running_loop().create_task(self._start(directory))
         try:
             await self._starting
         except BaseException as error:
@@ -125,28 +108,70 @@ class AsyncSandbox:
             raise
         self.state = State.RUNNING
 
-    async def _start(self) -> None:
+    async def _start(self, directory: RunDirectory | None) -> None:
         with self._phase("sweep"):
             sweep()
         with self._phase("image"):
             binary = find_qemu(self.spec.arch, self.spec.qemu)
-            files = await self._files()
+            files = await find_artifacts(self.spec)
         with self._phase("accelerator"):
             choice = await choose_accel(binary, self.spec, files)
             self.accel, self.accel_reason = choice.accel, choice.why
-        self._stack.enter_context(RunDirectory(self.name))
+        if directory is None:
+            directory = self._directory = self._stack.enter_context(RunDirectory(self.name))
+            if self.spec.keep:
+                (directory.path / UNFINISHED).touch()
         with self._phase("boot"):
             config = machine_config(self.name, self.spec, self.accel, files)
-            self._vm, self._channel = await start_machine(binary, config, self.spec.boot_timeout)
+            self._vm = QemuVm(binary, config, directory=directory.path, keep=self.spec.keep)
+            for device in self.spec.devices:
+                await self._vm.plug(device)
+            self._channel = await start_machine(self._vm, self.spec.boot_timeout)
             self._stack.push_async_callback(self._stop)
         with self._phase("setup"):
-            root = {"serial": ROOT_SERIAL, "fstype": "squashfs"}
-            reply = await self._channel.request("setup", root=root, hostname=self.name, time=time.time())
-            self.root_size = int(reply["root_size"])
+            await self._set_up(self._channel, directory.path)
+        if self._directory is not None:
+            (directory.path / UNFINISHED).unlink(missing_ok=True)
 
-    async def _files(self) -> Artifacts:
-        """What the guest is made of: the current image of its architecture, built if there is none."""
-        return artifacts(find_image(self.spec.arch) or await _build(self.spec))
+    async def _set_up(self, channel: Channel, directory: Path) -> None:
+        root = {"serial": ROOT_SERIAL, "fstype": "squashfs"}
+        token = os.urandom(16).hex() if self.spec.keep else None
+        reply = await channel.request("setup", root=root, hostname=self.name, time=time.time(), token=token)
+        self.root_size = int(reply["root_size"])
+        if token is not None:
+            Kept(self.spec, self.accel, self.accel_reason, self.root_size, token).write(directory)
+
+    @classmethod
+    async def attach(cls, name: str, *, directory: RunDirectory | None = None) -> Self:
+        """Take over a sandbox that was started with `keep` and whose process has gone, or has let it go.
+
+        Raises NoSuchSandbox, InUse when a process has it, StateTooNew, and StateError when it has ended.
+        """
+        kept = Kept.read(run_root() / check_name(name))
+        box = cls.__new__(cls)
+        box._begin(kept.spec)
+        box.accel, box.accel_reason, box.root_size = kept.accel, kept.accel_reason, kept.root_size
+        async with AsyncExitStack() as undo:
+            if directory is None:
+                directory = box._directory = RunDirectory.attach(run_root() / name)
+                undo.callback(directory.leave)
+            box._vm, box._channel = await attach_machine(directory.path, kept.token)
+            undo.pop_all()
+        if box._directory is not None:
+            box._stack.enter_context(box._directory)
+        box._stack.push_async_callback(box._stop)
+        box.state = State.RUNNING
+        return box
+
+    async def detach(self) -> None:
+        """Let go of a kept sandbox, which runs on with its commands: any process may `attach` to it."""
+        channel = self._started()
+        await self.vm.detach()
+        await channel.close()
+        self._stack.pop_all()
+        if self._directory is not None:
+            self._directory.leave()
+        self.state = State.CLOSED
 
     async def close(self) -> None:
         """End the guest with all that runs in it, and free everything. Idempotent; concurrent calls share the work."""
@@ -168,14 +193,21 @@ class AsyncSandbox:
             return
 
         async def sync() -> None:
+            if vm.state is VmState.PAUSED:
+                await vm.resume()  # what stands still can't write to its disks what it has for them
             await channel.request("sync", deadline=_SYNC_DEADLINE)
             await vm.quit()
 
         polite = [("agent", sync, _SYNC_DEADLINE)] if channel.ended is None else []
         try:
-            await vm.stop(polite)
+            await vm.stop(polite=polite)
         finally:
             await channel.close()
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+        return self._vm is not None and self._vm.state is VmState.PAUSED
 
     @property
     def console(self) -> str:
@@ -231,32 +263,60 @@ class AsyncSandbox:
         """
         if timeout is not None and not timeout > 0:
             raise UsageError(f"{timeout!r} is not a number of seconds above 0", path="timeout")
-        out, err = bytearray(), bytearray()
-        try:
-            async with asyncio.timeout(timeout):
-                process = await self.spawn(argv, stdin=input is not None, env=env, cwd=cwd, user=user)
-                async with process:  # leaving it ends the command, also at the deadline
-                    async with asyncio.TaskGroup() as group:
-                        group.create_task(_collect(process.stdout, out, max_output))
-                        group.create_task(_collect(process.stderr, err, max_output))
-                        if input is not None:
-                            group.create_task(feed(process, input))
-                    await process.wait()
-        except TimeoutError:
-            raise CommandTimeout(
-                f"{argv[0]!r} was ended after {timeout:g} s",
-                stdout=bytes(out),
-                stderr=bytes(err),
-                hint="give it more time (timeout)",
-            ) from None
-        except ExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None
-        exit = process.exit
-        if exit is None:
-            raise GuestError("the command's end was not seen")
-        return Result(process.argv, exit.returncode, bytes(out), bytes(err), exit.oom_kills, exit.forks_denied)
+        starting = self.spawn(argv, stdin=input is not None, env=env, cwd=cwd, user=user)
+        return await run_to_end(starting, argv[0], input, timeout, max_output)
+
+    # the machine
+
+    async def pause(self) -> None:
+        """Have it stand still, with all its commands."""
+        self._started()
+        await self.vm.pause()
+
+    async def resume(self) -> None:
+        """Have it go on."""
+        self._started()
+        await self.vm.resume()
+
+    async def plug(self, device: Device) -> None:
+        """Add a device while it runs; the guest has seen it when `ls /dev` shows it, moments later.
+
+        Raises UsageError and InvalidMachine for what can't be, Unsupported, QmpRefused; nothing of it is left then.
+        """
+        self._running()
+        await self.vm.plug(check_device(device))
+
+    async def unplug(self, id: str) -> None:
+        """Remove a device; returns when it is gone. Raises UsageError, UnplugRefused, OutcomeUnknown."""
+        self._running()
+        await self.vm.unplug(id)
+
+    async def resize(self, cpus: int | None = None, memory: str | int | None = None) -> Size:
+        """Give it another size; gives what the guest has then, which may be less than was asked for.
+
+        Raises UsageError for more than `max_cpus` or `max_memory`, Unsupported.
+        """
+        return await resize(self.vm, self._running(), self.spec, cpus, memory)
+
+    @property
+    def commands(self) -> Mapping[int, AsyncProcess]:
+        """The commands that run, by the number that stays theirs when another process attaches."""
+        return self._started().processes
+
+    @property
+    def exits(self) -> Sequence[EndedCommand]:
+        """The last commands that ended before this process attached, oldest first."""
+        return self._started().exits
 
     # guards
+
+    @property
+    def vm(self) -> QemuVm:
+        """Its machine. Raises StateError before there is one."""
+        self.check_owner()
+        if self._vm is None:
+            raise StateError(f"{self.name} is {self.state.value}; start it first")
+        return self._vm
 
     def is_ours(self) -> bool:
         """Whether this process made it."""
@@ -270,12 +330,19 @@ class AsyncSandbox:
                 hint="make a sandbox in each process that uses one",
             )
 
-    def _running(self) -> Channel:
+    def _started(self) -> Channel:
         self.check_owner()
         if self.state is not State.RUNNING or self._channel is None:
             way = {State.NEW: "start it first", State.STARTING: "wait for start() to return"}
             raise StateError(f"{self.name} is {self.state.value}; {way.get(self.state, 'make another')}")
         return self._channel
+
+    def _running(self) -> Channel:
+        """The line to the agent, which wouldn't answer while the guest stands still."""
+        channel = self._started()
+        if self.paused:
+            raise StateError(f"{self.name} is paused", hint="resume it first")
+        return channel
 
 
 class _Phase:
@@ -290,42 +357,3 @@ class _Phase:
 
     def __exit__(self, *_: object) -> None:
         self._phases.append((self._name, time.monotonic() - self._began))
-
-
-def artifacts(image: Image) -> Artifacts:
-    """An image's files as what a guest is made of."""
-    return Artifacts(kernel=image.kernel, initrd=image.initrd, rootfs=image.rootfs)
-
-
-async def _build(spec: Spec) -> Image:
-    import logging
-
-    from gavotte.sandbox.images import build_image  # which makes sandboxes itself
-
-    log = logging.getLogger("gavotte")
-    log.warning("building the guest image for %s: needed once, takes a minute or more", spec.arch)
-
-    def progress(phase: str, _fraction: float | None) -> None:
-        log.info("%s", phase)
-
-    return await asyncio.to_thread(build_image, spec.arch, qemu=spec.qemu, progress=progress)
-
-
-async def _collect(stream: OutputStream, into: bytearray, limit: int) -> None:
-    async for chunk in stream:
-        into += chunk
-        if len(into) > limit:
-            raise GuestError(
-                f"the command wrote more than {limit} bytes", hint="raise max_output, or use spawn and read as it comes"
-            )
-
-
-async def feed(process: AsyncProcess, data: bytes) -> None:
-    """Give a command all of its input. That it doesn't want it all is no error, as in `subprocess`."""
-    if process.stdin is None:
-        return
-    try:
-        await process.stdin.write(data)
-    except BrokenPipeError:
-        pass
-    await process.stdin.close()

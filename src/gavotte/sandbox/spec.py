@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gavotte.errors import HostError, UsageError
+from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.qemu.machines import host_arch
+from gavotte.sandbox.words import check_argv, check_env, check_name, parse_size
 
-__all__ = ["ACCELS", "Spec", "check_argv", "check_env", "make_spec", "parse_size"]
+__all__ = ["ACCELS", "Spec", "check_argv", "check_device", "check_env", "make_spec", "parse_size"]
 
 ACCELS = ("auto", "kvm", "tcg")
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _MOST_VCPUS = 240
+_MOST_SLOTS = 64
+_MOST_MEMORY = 1 << 40  # what an emulated processor's 40 address lines reach
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A checked request. `memory` in bytes; None means Gavotte's own kernel, initramfs or binary."""
+    """A checked request. Sizes in bytes; None means Gavotte's own kernel, initramfs or binary.
+
+    `max_cpus` and `max_memory` are 0 where the machine needn't grow, `name` is empty where one is to be made up.
+    """
 
     memory: int
     cpus: int
@@ -33,6 +38,13 @@ class Spec:
     append: str
     qemu: str | None
     boot_timeout: float
+    slots: int
+    max_cpus: int
+    max_memory: int
+    shared_memory: bool
+    name: str
+    keep: bool
+    devices: tuple[Device, ...]
 
 
 def make_spec(
@@ -47,6 +59,13 @@ def make_spec(
     append: str = "",
     qemu: str | os.PathLike[str] | None = None,
     boot_timeout: float = 120.0,
+    slots: int = 0,
+    max_cpus: int = 0,
+    max_memory: str | int = 0,
+    shared_memory: bool = False,
+    name: str | None = None,
+    keep: bool = False,
+    devices: Sequence[Device] = (),
 ) -> Spec:
     """A Spec of these values. Raises UsageError for one that makes no sense, HostError for more than this host has.
 
@@ -61,14 +80,14 @@ def make_spec(
             path="accel",
             hint="leave it out: such a guest is emulated",
         )
-    if isinstance(cpus, bool) or not isinstance(cpus, int) or not 1 <= cpus <= _MOST_VCPUS:
-        raise UsageError(f"{cpus!r} is not a number from 1 to {_MOST_VCPUS}", path="cpus")
+    _check_number(cpus, 1, _MOST_VCPUS, "cpus")
     if not boot_timeout > 0:
         raise UsageError(f"{boot_timeout!r} is not a number of seconds above 0", path="boot_timeout")
     if "\0" in append:
         raise UsageError("a kernel command line has no NUL", path="append")
+    size = _check_memory(memory, row.smallest)
     return Spec(
-        memory=_check_memory(memory, row.smallest),
+        memory=size,
         cpus=cpus,
         accel=accel,
         arch=row.arch,
@@ -78,18 +97,46 @@ def make_spec(
         append=append,
         qemu=None if qemu is None else os.fspath(qemu),
         boot_timeout=float(boot_timeout),
+        slots=_check_number(slots, 0, _MOST_SLOTS, "slots"),
+        max_cpus=_check_number(max_cpus, cpus, _MOST_VCPUS, "max_cpus") if max_cpus else 0,
+        max_memory=_check_limit(max_memory, size),
+        shared_memory=_check_flag(shared_memory, "shared_memory"),
+        name="" if name is None else check_name(name),
+        keep=_check_flag(keep, "keep"),
+        devices=tuple(check_device(device, f"devices[{n}]") for n, device in enumerate(devices)),
     )
 
 
-def parse_size(text: str | int, path: str) -> int:
-    """Bytes of a size such as 256M, 2G or 512MiB. A bare number is MiB, as for QEMU's `-m`; an int is bytes."""
-    if isinstance(text, int) and not isinstance(text, bool):
-        return text
-    found = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE | re.ASCII)
-    if not found:
-        raise UsageError(f"{text!r} is not a size", path=path, hint="write it like 256M or 2G")
-    number, unit = found.groups()
-    return int(number) << (_UNITS[unit.upper()] or 20)
+def check_device(device: object, path: str = "device") -> Device:
+    """A device. Raises UsageError for what is none, such as a map."""
+    if not isinstance(device, Device):
+        hint = "give one such as gavotte.Disk; gavotte.Raw(id, {'driver': …}) is any device in QEMU's own words"
+        raise UsageError(f"{device!r} is not a device", path=path, hint=hint)
+    return device
+
+
+def _check_number(value: int, least: int, most: int, path: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise UsageError(f"{value!r} is not a number from {least} to {most}", path=path)
+    return value
+
+
+def _check_flag(value: bool, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{value!r} is neither True nor False", path=path)
+    return value
+
+
+def _check_limit(limit: str | int, memory: int) -> int:
+    """What memory may grow to: not bounded by what the host has, since most of it may never be asked for."""
+    size = parse_size(limit, "max_memory")
+    if not size:
+        return 0
+    if not memory <= size <= _MOST_MEMORY:
+        raise UsageError(
+            f"{limit} is not between what it starts with ({memory >> 20}M) and {_MOST_MEMORY >> 30}G", path="max_memory"
+        )
+    return size - size % (1 << 20)
 
 
 def _check_memory(memory: str | int, smallest: int) -> int:
@@ -131,35 +178,3 @@ def _check_kernel(path: str | os.PathLike[str] | None) -> Path | None:
             hint="give a vmlinux or a vmlinuz, or leave --kernel out for Gavotte's own",
         )
     return found
-
-
-def check_argv(argv: Sequence[str]) -> list[str]:
-    """A command as a list of strings. Raises UsageError when it is empty, or a single string."""
-    if isinstance(argv, str | bytes):
-        raise UsageError(
-            "a command is a list of strings, not one string",
-            path="argv",
-            hint='["sh", "-c", text] runs a line of shell',
-        )
-    words = [os.fspath(word) if isinstance(word, os.PathLike) else word for word in argv]
-    if not words or not words[0]:
-        raise UsageError("there is no command to run", path="argv")
-    for number, word in enumerate(words):
-        if not isinstance(word, str):
-            raise UsageError(f"{word!r} is not text", path=f"argv[{number}]")
-        if "\0" in word:
-            raise UsageError("an argument has no NUL", path=f"argv[{number}]")
-    return words
-
-
-def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
-    """An environment that execve(2) takes. Raises UsageError for a name that is empty or has a `=`, and for NUL."""
-    checked = dict(env or {})
-    for name, value in checked.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise UsageError(f"{name!r}: {value!r} is not text", path="env")
-        if not name:
-            raise UsageError(f"an entry has no name (its value is {value!r})", path="env", hint="write NAME=VALUE")
-        if "=" in name or "\0" in name + value:
-            raise UsageError("a name has no `=`, and neither part NUL", path=f"env[{name!r}]")
-    return checked

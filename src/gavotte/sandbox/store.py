@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import json
 import os
+import re
 import shutil
-import signal
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-from gavotte.errors import HostError
+from gavotte.errors import HostError, InUse, NoSuchSandbox
+from gavotte.qemu.flock import Flock
+from gavotte.qemu.pids import ProcessId, boot_id
 
-__all__ = ["RunDirectory", "run_root", "sweep"]
+__all__ = ["UNFINISHED", "RunDirectory", "run_root", "sweep"]
 
+UNFINISHED = "unfinished"  # a file in the directory of a sandbox to be kept, until another process could take it over
 _OWNER = "owner.json"
+_STATE = "state.json"
+_REGISTER = "register.json"
+_LOG = re.compile(r"\.log(\.\d+)?$")
+_NOBODY = ProcessId(0, -1)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -28,7 +34,7 @@ def run_root() -> Path:
     """
     chosen = os.environ.get("GAVOTTE_RUN_DIR")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    root = Path(chosen or (f"{runtime}/gavotte" if runtime else f"/tmp/gavotte-{os.getuid()}"))
+    root = Path(chosen or (f"{runtime}/gavotte" if runtime else f"/tmp/gavotte-{os.getuid()}")).absolute()
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         stat = root.lstat()
@@ -54,26 +60,60 @@ class RunDirectory:
     def __init__(self, name: str) -> None:
         self.path = run_root() / name
         self._maker = os.getpid()
-        self._fd = -1
+        self._lock: Flock | None = None
         try:
             self.path.mkdir(mode=0o700)
-            self._fd = os.open(self.path, _DIRECTORY)
-            with contextlib.suppress(OSError):  # a file system without locks: the record has to do
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            record = {"pid": os.getpid(), "started": _start_time(os.getpid())}
-            draft = self.path / f"{_OWNER}.new"
-            draft.write_text(json.dumps(record))
-            draft.rename(self.path / _OWNER)
+            self._own()
         except OSError as error:
             self.close()
             raise HostError(f"can't write {self.path}: {error.strerror}", hint="is the disk full?") from error
 
+    @classmethod
+    def attach(cls, path: Path) -> Self:
+        """Take over the directory of a sandbox that outlived its owner.
+
+        Raises InUse while another process has it, NoSuchSandbox when there is none, HostError.
+        """
+        owner = _owner(path)
+        if owner is not None and owner.lives:
+            raise _in_use(path, owner)
+        directory = cls.__new__(cls)
+        directory.path, directory._maker, directory._lock = path, os.getpid(), None
+        try:
+            directory._own()
+        except BlockingIOError:
+            raise _in_use(path, _owner(path)) from None
+        except FileNotFoundError:
+            raise NoSuchSandbox(path.name) from None
+        except OSError as error:
+            directory.leave()
+            raise HostError(f"can't write {path}: {error.strerror}", hint="is the disk full?") from error
+        return directory
+
+    def _own(self) -> None:
+        self._lock = Flock(os.open(self.path, _DIRECTORY | os.O_NOFOLLOW))
+        self._write_owner(ProcessId.of(os.getpid()))
+
+    def _write_owner(self, owner: ProcessId) -> None:
+        draft = self.path / f"{_OWNER}.new"
+        draft.write_text(json.dumps(owner._asdict()))
+        draft.rename(self.path / _OWNER)
+
+    def leave(self) -> None:
+        """Let it stay, with nobody as its owner: the sandbox runs on, and another process may `attach`."""
+        if os.getpid() == self._maker and self._lock is not None:
+            with contextlib.suppress(OSError):  # whoever has it next writes it anew
+                self._write_owner(_NOBODY)
+            self._lock.release()
+            self._lock = None
+
     def close(self) -> None:
-        """Remove it. Does nothing in a forked child, nor for a directory that couldn't be made."""
-        if os.getpid() == self._maker and self._fd >= 0:
-            shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._fd)
-            self._fd = -1
+        """Remove it, but for what the register keeps. Does nothing in a forked child, nor for a directory that
+        couldn't be made."""
+        if os.getpid() == self._maker and self._lock is not None:
+            _remove(self.path)
+            self._lock.release()
+            self._lock = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +123,10 @@ class RunDirectory:
 
 
 def sweep() -> list[str]:
-    """End and remove what dead managers left; gives the names. Two sweeps at once do each thing once."""
+    """End and remove what dead managers left; gives the names. Two sweeps at once do each thing once.
+
+    A machine that was started to outlive its manager, and still runs, is left as it is, unless it is UNFINISHED.
+    """
     swept: list[str] = []
     root = run_root()
     if not any(root.iterdir()):
@@ -93,10 +136,10 @@ def sweep() -> list[str]:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for directory in sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()):
             if not _owner_lives(directory):
-                for pid in _processes_named(directory.name):
-                    _kill(pid)
-                shutil.rmtree(directory, ignore_errors=True)
-                swept.append(directory.name)
+                kept = Kept.read(directory)
+                if not kept.runs or (directory / UNFINISHED).exists():
+                    _end(directory, kept)
+                    swept.append(directory.name)
     except BlockingIOError:
         pass  # another process is at it
     finally:
@@ -104,18 +147,83 @@ def sweep() -> list[str]:
     return swept
 
 
-def _owner_lives(directory: Path) -> bool:
-    """What the record says; the lock is asked only without one, for a forked child keeps it when its maker is dead."""
+class Kept(NamedTuple):
+    """What `state.json` says of a machine that was to outlive its manager; of others, nothing.
+
+    `hypervisor.qemu.record` writes it. These members keep their form in all its versions, since a sweep may find one
+    that is newer than it.
+    """
+
+    qemu: ProcessId | None = None
+    helpers: tuple[ProcessId, ...] = ()
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """What there is of it in a directory. After a restart of the host, nothing."""
+        try:
+            value = json.loads((directory / _STATE).read_bytes())
+            if value["boot"] != boot_id():
+                return cls()
+            qemu = value["qemu"]
+            return cls(None if qemu is None else _process(qemu), tuple(map(_process, value["helpers"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls()
+
+    @property
+    def runs(self) -> bool:
+        """Whether its QEMU lives, so that another process may take it over."""
+        return self.qemu is not None and self.qemu.lives
+
+
+def _process(value: dict[str, int]) -> ProcessId:
+    return ProcessId(int(value["pid"]), int(value["started"]))
+
+
+def _end(directory: Path, kept: Kept) -> None:
+    """End the processes that belong to a directory, and remove it."""
+    for process in _processes_of(directory):
+        process.kill()
+    for helper in kept.helpers:
+        helper.kill()
+    _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory. One with an entry of the register stays, with its logs, until somebody removes the entry."""
+    if not (directory / _REGISTER).exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    for path in directory.iterdir():
+        if path.name != _REGISTER and not _LOG.search(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _owner(directory: Path) -> ProcessId | None:
+    """The process that the record names. None where there is none, or none that makes sense."""
     try:
-        record = json.loads((directory / _OWNER).read_text())
-        return bool(-1 != _start_time(int(record["pid"])) == record["started"])
-    except FileNotFoundError:
-        # it is being made this moment, or its maker died in that moment: old ones are nobody's.
-        # With anything else in it, it is no directory of ours: GAVOTTE_RUN_DIR may point to somebody's home
-        young = not _older_than(directory, 60)
-        return young or any(path.name != f"{_OWNER}.new" for path in directory.iterdir()) or _is_locked(directory)
+        return _process(json.loads((directory / _OWNER).read_text()))
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _in_use(path: Path, owner: ProcessId | None) -> InUse:
+    return InUse(
+        f"{path.name} belongs to process {owner.pid if owner else '?'}",
+        hint="one process has a sandbox at a time: wait until that one lets it go, or ends",
+    )
+
+
+def _owner_lives(directory: Path) -> bool:
+    """What the record says; the lock is asked only without one, since a file system may have none."""
+    if (owner := _owner(directory)) is not None:
+        return owner.lives
+    if (directory / _OWNER).exists():
         return _is_locked(directory)
+    # it is being made this moment, or its maker died in that moment: old ones are nobody's.
+    # With anything else in it, it is no directory of ours: GAVOTTE_RUN_DIR may point to somebody's home
+    young = not _older_than(directory, 60)
+    return young or any(path.name != f"{_OWNER}.new" for path in directory.iterdir()) or _is_locked(directory)
 
 
 def _is_locked(directory: Path) -> bool:
@@ -143,49 +251,17 @@ def _older_than(path: Path, seconds: float) -> bool:
         return False
 
 
-def _start_time(pid: int) -> int:
-    """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22); -1 for none.
+def _processes_of(directory: Path) -> list[ProcessId]:
+    """Processes of ours that were started for this directory, as their environment says (`hypervisor.qemu.launch`).
 
-    With the pid it names a process for good: pids are used again.
+    The name wouldn't do: another GAVOTTE_RUN_DIR may have a sandbox of the same one.
     """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return -1
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return -1 if fields[0] in (b"Z", b"X") else int(fields[19])
-
-
-def _processes_named(name: str) -> list[int]:
-    """Processes of ours whose command line has `-name guest=NAME`, in whatever spelling: their identity."""
+    mark = b"GAVOTTE_DIRECTORY=" + os.fsencode(directory)
     found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            mine = entry.stat().st_uid == os.getuid()
-        except OSError:
-            continue
-        named = any(
-            word == b"-name" and name.encode() in value.replace(b"=", b",").split(b",")
-            for word, value in itertools.pairwise(words)
-        )
-        if mine and named:
-            found.append(int(entry.name))
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):  # it has ended, or isn't ours to ask
+                process = ProcessId.of(int(entry.name))
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(process)
     return found
-
-
-def _kill(pid: int) -> None:
-    """SIGKILL by pidfd, after a second look: between the two looks the pid may have passed on."""
-    try:
-        fd = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        if b"-name" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-            signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except OSError:
-        pass  # it has ended
-    finally:
-        os.close(fd)

@@ -1,0 +1,92 @@
+"""`gavotte stop`, `rm`, `pause`, `resume` and `resize`: what changes a detached sandbox."""
+
+from __future__ import annotations
+
+import argparse
+
+from gavotte.errors import GavotteError, NoSuchSandbox, StateError, UsageError
+from gavotte.faces.terminal import say
+from gavotte.sandbox.keeper.client import connect
+from gavotte.sandbox.register import Entry, find_entry, remove, wait_for_end
+from gavotte.sandbox.store import sweep
+from gavotte.sandbox.words import parse_size
+
+__all__ = ["add_arguments"]
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
+    parser.set_defaults(handler={"stop": stop, "rm": rm, "pause": turn, "resume": turn, "resize": resize}[command])
+    if command == "resize":
+        parser.add_argument("--cpus", type=int, metavar="N", help="virtual processors")
+        parser.add_argument("--memory", metavar="SIZE", help="256M, 2G, …")
+    if command == "stop":
+        parser.add_argument("-f", "--force", action="store_true", help="at once, without asking the guest")
+    if command == "rm":
+        parser.add_argument("-f", "--force", action="store_true", help="end it first if it runs")
+    parser.set_defaults(command=command)
+    if command in ("stop", "rm"):
+        parser.add_argument("name", nargs="+", metavar="NAME", help="the sandboxes")
+    else:
+        parser.add_argument("name", metavar="NAME", help="the sandbox")
+
+
+def stop(options: argparse.Namespace) -> int:
+    """End them. One that has ended is left as it is."""
+    for name in options.name:
+        end(find_entry(name), force=options.force)
+    return 0
+
+
+def end(entry: Entry, *, force: bool) -> None:
+    """Have its keeper end it; returns when that is done. By force also where no keeper can."""
+    if entry.over:
+        return
+    try:
+        with connect(entry) as line:
+            line.ask("stop", force=force)
+        entry = Entry.read(entry.path)
+        if entry.keeper is not None:
+            wait_for_end(entry.keeper)
+    except NoSuchSandbox:
+        return  # it was to be removed by itself
+    except GavotteError:
+        entry = Entry.read(entry.path)
+        if entry.over:
+            return
+        if not force:
+            raise
+        entry.kill()
+
+
+def rm(options: argparse.Namespace) -> int:
+    """Remove their directories, with log and name. Raises StateError for one that runs."""
+    for name in options.name:
+        entry = find_entry(name)
+        if options.force:
+            end(entry, force=True)
+        elif not entry.over:
+            state = entry.observed[0]
+            raise StateError(f"{name} is {state}", hint=f"gavotte stop {name} first, or gavotte rm --force {name}")
+        sweep()  # a machine whose keeper died may have left helpers
+        remove(entry)
+    return 0
+
+
+def turn(options: argparse.Namespace) -> int:
+    """Pause or resume. Once more does nothing."""
+    with connect(find_entry(options.name)) as line:
+        line.ask(options.command)
+    return 0
+
+
+def resize(options: argparse.Namespace) -> int:
+    """Prints what was reached; 1 when that isn't what was asked for."""
+    if options.cpus is None and options.memory is None:
+        raise UsageError("nothing to change", path="cpus", hint="give --cpus, --memory or both")
+    memory = None if options.memory is None else parse_size(options.memory, "memory")
+    with connect(find_entry(options.name)) as line:
+        reached = line.ask("resize", cpus=options.cpus, memory=memory)
+    print(f"{reached['cpus']} cpus, {reached['memory'] >> 20}M")
+    for shortfall in reached["short"]:
+        say(shortfall)
+    return 1 if reached["short"] else 0

@@ -1,0 +1,66 @@
+"""`gavotte run -d`: start a sandbox that a keeper keeps, and leave it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from gavotte.faces.environment import read_environment
+from gavotte.faces.terminal import say
+from gavotte.sandbox.keeper.client import launch
+from gavotte.sandbox.words import check_argv, check_env
+
+__all__ = ["run"]
+
+# What it may grow to unless told otherwise
+_SLOTS = 8
+_LEAST_CPUS, _MOST_CPUS = 4, 16
+_MOST_MEMORY = 8 << 30
+
+
+def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
+    """Start it and print its name. Raises what `gavotte run` raises, and InUse for a name that is taken."""
+    from gavotte.faces.run import ensure_image
+    from gavotte.qemu.machines import host_arch
+    from gavotte.sandbox.spec import make_spec
+
+    argv = check_argv(options.argv) if options.argv else []
+    env = check_env(read_environment(options.env))
+    spec = make_spec(**wanted)
+    grown = {
+        **wanted,
+        "slots": _SLOTS if options.slots is None else options.slots,
+        "max_cpus": options.max_cpus or max(spec.cpus, min(max(_LEAST_CPUS, os.cpu_count() or 1), _MOST_CPUS)),
+        "max_memory": options.max_memory or max(spec.memory, min(_MOST_MEMORY, _host_memory() // 2)),
+    }
+    make_spec(**grown, name=options.name)  # what makes no sense is told before anything is started
+    ensure_image(wanted)
+    name = options.name or f"gavotte-{os.urandom(4).hex()}"
+    with launch(name) as line:
+        started = line.ask(
+            "start",
+            options=_absolute(grown),
+            argv=argv,
+            command={"env": env, "cwd": options.cwd, "user": options.user},
+            summary={"memory": spec.memory, "cpus": spec.cpus, "arch": spec.arch, "machine": spec.machine},
+            remove=options.rm,
+        )
+    if started["accel"] != "kvm" and not options.quiet and spec.accel == "auto" and spec.arch == host_arch():
+        say(f"note: running on {started['accel'].upper()} (emulation): {started['reason']}")
+    if options.verbose:
+        for phase, seconds in started["phases"]:
+            say(f"{phase}: {seconds * 1000:.0f} ms")
+    print(name)
+    return 0
+
+
+def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
+    """With paths that mean the same to a keeper, which is in another directory."""
+    paths = ("kernel", "initrd", *(["qemu"] if "/" in (options["qemu"] or "") else []))
+    return {**options, **{name: os.path.abspath(options[name]) for name in paths if options[name] is not None}}  # noqa: PTH100  # resolves nothing
+
+
+def _host_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,287 @@
+"""The keeper: owns one detached sandbox, its command's log and its entry in the register, and answers clients."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import io
+import os
+import re
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from gavotte.errors import Bug, GavotteError, UsageError
+from gavotte.guest.command import AsyncProcess, OutputStream
+from gavotte.qemu.pids import ProcessId
+from gavotte.sandbox import register
+from gavotte.sandbox.keeper.client import directory_fd, peer_uid
+from gavotte.sandbox.keeper.connection import Connection
+from gavotte.sandbox.keeper.log import BoundedLog
+from gavotte.sandbox.keeper.operations import OPERATIONS
+from gavotte.sandbox.keeper.session import hang_up
+from gavotte.sandbox.keeper.wire import Malformed
+from gavotte.sandbox.lifecycle import AsyncSandbox
+from gavotte.sandbox.register import Entry
+from gavotte.sandbox.store import UNFINISHED, RunDirectory, run_root
+
+__all__ = ["Keeper", "keep"]
+
+_COMMAND_LOG = 8 << 20  # bytes of each of its two files
+_KEEPER_LOG = 256 << 10
+_FAREWELL = 5.0  # seconds that clients may take to read what became of it
+
+
+def keep(name: str, fd: int) -> None:
+    """Keep sandbox `name` to its end. The client behind `fd` says how it is to begin, and hears how that went."""
+    asyncio.run(_keep(name, socket.socket(fileno=fd)))
+
+
+async def _keep(name: str, sock: socket.socket) -> None:
+    connection = await Connection.over(sock)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(connection.close)
+        try:
+            request = await connection.request()
+            keeper = Keeper(run_root() / name)
+            begin = {"start": keeper.start, "attach": keeper.attach}.get(request["op"])
+            if begin is None:
+                raise UsageError(f"a new keeper can't {request['op']!r}")
+            await connection.answer(begin(request))
+        except GavotteError as error:
+            await connection.refuse(error)
+            return
+        except (EOFError, Malformed, TimeoutError, KeyError):
+            return
+        except Exception as error:
+            await connection.refuse(Bug(f"the keeper of {name} failed: {error!r}"))
+            raise
+    await keeper.run()
+
+
+class Keeper:
+    """One detached sandbox, from its start to its end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stopping = asyncio.Event()
+        self.force = asyncio.Event()
+        self.over = asyncio.Event()
+        self._stack = AsyncExitStack()
+        self._directory: RunDirectory | None = None
+        self._box: AsyncSandbox | None = None
+        self._entry: Entry | None = None
+        self._command: AsyncProcess | None = None
+        self._ended = False  # the command, while there was no keeper
+        self._log = BoundedLog(path / register.COMMAND_LOG, _COMMAND_LOG)
+        self._clients: set[asyncio.Task[None]] = set()
+
+    @property
+    def box(self) -> AsyncSandbox:
+        if self._box is None:
+            raise Bug("this keeper has no sandbox yet")
+        return self._box
+
+    @property
+    def entry(self) -> Entry:
+        if self._entry is None:
+            raise Bug("this keeper has no entry yet")
+        return self._entry
+
+    # --- the beginning ------------------------------------------------------------------------------------------------
+
+    async def start(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Start the sandbox and its command. Nothing is left when that fails."""
+        async with AsyncExitStack() as undo:
+            self._directory = register.claim(self.path)
+            undo.callback(self._directory.close)
+            (self.path / UNFINISHED).touch()
+            self._entry = Entry.new(self.path, request["argv"], request["summary"], remove=request["remove"])
+            self.entry.write()
+            undo.callback((self.path / register.REGISTER).unlink)  # else the directory would stay, for its sake
+            _complain_to(self.path / register.KEEPER_LOG)
+            box = self._box = AsyncSandbox(**request["options"], name=self.path.name, keep=True)
+            await box.start(directory=self._directory)
+            undo.push_async_callback(box.close)
+            self.entry.qemu = ProcessId.of(box.vm.process.pid)
+            if request["argv"]:
+                self._command = await box.spawn(request["argv"], **request["command"])
+                self.entry.channel = self._command.number
+            await self._listen()
+            self.entry.state = register.RUNNING
+            self.entry.write()
+            (self.path / UNFINISHED).unlink()
+            undo.pop_all()
+        facts = {"accel": box.accel, "reason": box.accel_reason, "phases": box.phases, "root_size": box.root_size}
+        return {"name": box.name, **facts}
+
+    async def attach(self, _request: dict[str, Any]) -> dict[str, Any]:
+        """Take over from a keeper that died. The machine is left as it is when that fails."""
+        self._entry = Entry.read(self.path)
+        async with AsyncExitStack() as undo:
+            self._directory = RunDirectory.attach(self.path)
+            undo.callback(self._directory.leave)
+            _complain_to(self.path / register.KEEPER_LOG)
+            box = self._box = await AsyncSandbox.attach(self.path.name, directory=self._directory)
+            undo.push_async_callback(box.detach)
+            self._find_command(box)
+            await self._listen()
+            self.entry.keeper = ProcessId.of(os.getpid())
+            self.entry.write()
+            undo.pop_all()
+        return {}
+
+    def _find_command(self, box: AsyncSandbox) -> None:
+        """The sandbox's own command, or how it ended; the clients of all others went with the old keeper."""
+        for number, process in box.commands.items():
+            if number == self.entry.channel:
+                self._command = process
+            else:
+                task = asyncio.ensure_future(hang_up(process))
+                self._clients.add(task)
+                task.add_done_callback(self._clients.discard)
+        for ended in box.exits:
+            if ended.number == self.entry.channel:
+                self.entry.status = None if ended.exit is None else ended.exit.status
+                self._ended = True
+
+    async def _listen(self) -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        with directory_fd(self.path) as fd:
+            path = f"/proc/self/fd/{fd}/{register.SOCKET}"
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108  # a path that lives as long as `fd`
+            sock.bind(path)
+        server = await asyncio.start_unix_server(self._on_client, sock=sock)
+        self._stack.callback(server.close)
+
+    def note_state(self, state: str) -> None:
+        """Have the register say so."""
+        self.entry.state = state
+        self.entry.write()
+
+    def note_size(self, cpus: int, memory: int) -> None:
+        """Have the register say so."""
+        self.entry.spec |= {"cpus": cpus, "memory": memory}
+        self.entry.write()
+
+    def stop(self, *, force: bool) -> None:
+        """Have it end; `over` is set when it has."""
+        self.stopping.set()
+        if force:
+            self.force.set()
+
+    # --- its life -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until the command or the machine ends, or until it is told to."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
+        _give_back_memory()
+        command = loop.create_task(self._watch_command())
+        stop = loop.create_task(self.stopping.wait())
+        ends: list[asyncio.Future[Any]] = [command, stop, self.box.vm.ended]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        state, why = register.STOPPED, ""
+        if self.box.vm.ended.done() and not self.stopping.is_set():
+            state, why = register.DEAD, _briefly(await self.box.vm.explain_end())
+        elif self.entry.status is not None:
+            state = register.EXITED
+        command.cancel()
+        stop.cancel()
+        await asyncio.gather(command, stop, return_exceptions=True)
+        await self._end(state, why)
+
+    async def _watch_command(self) -> None:
+        """The command's output goes to its log, and its status into the register. Without a command: for ever."""
+        command = self._command
+        if self._ended:
+            return
+        if command is None:
+            await asyncio.get_running_loop().create_future()
+            return
+        await asyncio.gather(self._copy(command.stdout), self._copy(command.stderr))
+        await command.wait()
+        if command.exit is not None:
+            self.entry.status = command.exit.status
+
+    async def _copy(self, stream: OutputStream) -> None:
+        async for data in stream:
+            self._log.write(data)
+
+    async def _end(self, state: str, why: str) -> None:
+        closing = asyncio.ensure_future(self.box.close())
+        force = asyncio.ensure_future(self.force.wait())
+        await asyncio.wait([closing, force], return_when=asyncio.FIRST_COMPLETED)
+        if not closing.done():
+            await self.box.vm.stop(force=True)
+        force.cancel()
+        await closing
+        self._log.close()
+        try:
+            self.entry.end(state, why)
+        finally:
+            if self.entry.remove:
+                register.remove(self.entry)
+            if self._directory is not None:
+                self._directory.close()
+            self.over.set()
+        if self._clients:
+            await asyncio.wait(self._clients, timeout=_FAREWELL)
+        await self._stack.aclose()
+
+    # --- clients ------------------------------------------------------------------------------------------------------
+
+    async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._clients.add(task)
+            task.add_done_callback(self._clients.discard)
+        connection = Connection(reader, writer)
+        try:
+            if peer_uid(writer.get_extra_info("socket")) == os.getuid():
+                await self._serve(connection)
+        except (EOFError, Malformed, TimeoutError):
+            pass  # a client that has gone, or that isn't one
+        finally:
+            await connection.close()
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            request = await connection.request()
+            operation = OPERATIONS.get(request.get("op", ""))
+            if operation is None:
+                raise UsageError(f"a keeper knows no {request.get('op')!r}")
+            await operation(self, connection, request)
+        except GavotteError as error:
+            await connection.refuse(error)
+        except (LookupError, TypeError, ValueError) as error:
+            await connection.refuse(UsageError(f"a request that makes no sense: {error!r}"))
+
+
+def _briefly(end: Exception) -> str:
+    """Without the command line and the console's last words: the one is of no use here, the others are in a log."""
+    return re.split("; (?:command line|the end of its console):", str(end), maxsplit=1)[0]
+
+
+def _complain_to(path: Path) -> None:
+    """From now on, what Python has to say goes to a log of bounded size."""
+    log = BoundedLog(path, _KEEPER_LOG)
+
+    class Stderr(io.TextIOBase):
+        def write(self, text: str) -> int:
+            log.write(text.encode(errors="replace"))
+            return len(text)
+
+    sys.stderr = Stderr()
+
+
+def _give_back_memory() -> None:
+    """What the start needed, to the host: from here on there is little to do."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # a libc without it
+        ctypes.CDLL(None).malloc_trim(0)

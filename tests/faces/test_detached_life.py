@@ -1,0 +1,132 @@
+"""How detached sandboxes begin and end: by their command, by request, by what kills their keeper or their machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gavotte.sandbox.register import find_entry, list_entries
+from gavotte.sandbox.store import run_root, sweep
+from tests.support.command_line import GAVOTTE, gavotte, read_until, started
+from tests.support.detached import detached, kill, register_says, said
+
+pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("image")]
+
+RUN = ("run", "-d", "--accel", "tcg")
+
+
+def nothing_is_left(name: str) -> bool:
+    """No directory, no keeper, no QEMU of that name."""
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    return not (run_root() / name).exists() and not any(
+        b"guest=%s" % name.encode() in words or b"sandbox.keeper\0%s\0" % name.encode() in words for words in commands
+    )
+
+
+def test_of_two_that_want_a_name_one_gets_it_also_where_paths_are_long_and_with_rm_it_goes_by_itself(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir(mode=0o700)
+    name = "n" * 63
+    env = {"GAVOTTE_RUN_DIR": str(folder)}
+    words = (*RUN, "--rm", "--name", name, "--", "sh", "-c", "until [ -e /tmp/enough ]; do sleep 0.1; done")
+    with ThreadPoolExecutor(2) as pool:
+        lost, won = sorted(pool.map(lambda _: gavotte(*words, env=env), range(2)), key=lambda ended: -ended.returncode)
+    assert (won.returncode, won.stdout, lost.returncode) == (0, f"{name}\n".encode(), 125)
+    assert b"choose another name" in lost.stderr
+    said("exec", name, "--", "touch", "/tmp/enough", env=env)
+    while name in said("ps", env=env):
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_one_that_cannot_start_says_why_as_run_does_and_leaves_nothing() -> None:
+    assert "was not found" in said(*RUN, "--name", "never", "--", "no-such-program", status=127)
+    assert "/nonexistent" in said(*RUN, "--name", "never", "--qemu", "/nonexistent", status=125)
+    assert nothing_is_left("never")
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing() -> None:
+    with subprocess.Popen([*GAVOTTE, *RUN, "--name", "hasty"], stderr=subprocess.PIPE) as process:
+        while not any(entry.name == "hasty" for entry in list_entries()):
+            assert process.poll() is None
+        keeper = find_entry("hasty").keeper
+        assert keeper is not None
+        fd = keeper.open()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        import select
+
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        assert poll.poll(20_000)
+        os.close(fd)
+    assert nothing_is_left("hasty")
+
+
+def test_a_keeper_that_is_killed_is_replaced_and_its_command_goes_on_to_its_end() -> None:
+    script = "echo begun; until [ -e /tmp/enough ]; do sleep 0.1; done; echo done >&2; exit 9"
+    with detached("orphan", "sh", "-c", script) as entry:
+        said("exec", "orphan", "--", "sh", "-c", "echo kept > /tmp/note")
+        kill(entry.keeper)
+        assert "its keeper died" in said("ps")
+        assert sweep() == []
+        assert said("exec", "orphan", "--", "cat", "/tmp/note") == "kept\n"
+        assert "its keeper died" not in said("ps")
+        kill(find_entry("orphan").keeper)
+        with ThreadPoolExecutor(3) as pool:  # one of them brings a keeper, all are served
+            assert {*pool.map(lambda _: said("exec", "orphan", "--", "cat", "/tmp/note"), range(3))} == {"kept\n"}
+        said("exec", "orphan", "--", "touch", "/tmp/enough")
+        facts = register_says("orphan", "exited")
+        assert (facts["status"], facts["keeper"], facts["qemu"]) == (9, None, None)
+        assert "exited (9)" in said("ps")
+        assert said("logs", "orphan") == "begun\ndone\n"
+        assert "exited with status 9" in said("exec", "orphan", "--", "true", status=125)
+        said("stop", "orphan")  # is what it asks for
+        sweep()
+        said("rm", "orphan")
+        assert nothing_is_left("orphan")
+
+
+def test_a_machine_that_is_killed_or_panics_is_dead_and_says_why() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(gavotte, *RUN, "--name", "panicked")  # it boots meanwhile
+        with detached("fallen") as entry:
+            with started("exec", "fallen", "--", "sh", "-c", "echo ready; sleep 1000") as process:
+                read_until(process.stdout, b"ready\n")
+                kill(entry.qemu)
+                assert process.wait(20) == 125
+                assert process.stderr is not None
+                assert b"SIGKILL" in process.stderr.read()
+            assert "SIGKILL" in register_says("fallen", "dead")["why"]
+            assert "SIGKILL" in said("exec", "fallen", "--", "true", status=125)
+    try:
+        assert other.result().returncode == 0
+        gavotte("exec", "panicked", "--", "sh", "-c", "echo c > /proc/sysrq-trigger; sleep 60")
+        assert "panicked" in register_says("panicked", "dead")["why"]
+    finally:
+        said("rm", "-f", "panicked")
+
+
+def test_stop_ends_it_also_while_a_command_runs_or_it_is_paused_or_its_keeper_and_machine_are_gone() -> None:
+    with detached("ending") as entry:
+        with started("exec", "ending", "--", "sh", "-c", "echo ready; sleep 1000") as process:
+            read_until(process.stdout, b"ready\n")
+            said("pause", "ending")
+            said("stop", "ending")
+            assert process.wait(20) == 125
+        assert register_says("ending", "stopped")["why"] == ""
+        said("stop", "ending")
+        assert entry.qemu is not None
+        assert not entry.qemu.lives
+    assert nothing_is_left("ending")
+
+
+def test_a_detached_command_has_no_terminal_and_no_timeout() -> None:
+    assert "gavotte exec takes it" in said("run", "-d", "-t", "--", "true", status=2)

@@ -1,0 +1,303 @@
+"""What a keeper is made of, without a machine: frames, errors as JSON, the bounded log, the register."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gavotte
+from gavotte import errors
+from gavotte.qemu.pids import ProcessId
+from gavotte.sandbox import register
+from gavotte.sandbox.keeper.client import connect, directory_fd
+from gavotte.sandbox.keeper.log import BoundedLog, read_log
+from gavotte.sandbox.keeper.wire import (
+    ERR,
+    HEADER,
+    MESSAGE,
+    OUT,
+    PROTOCOL,
+    Decoder,
+    Malformed,
+    decode_message,
+    encode,
+    encode_message,
+    error_from_json,
+    error_to_json,
+)
+from gavotte.sandbox.register import Entry, claim, find_entry, list_entries, remove
+from gavotte.sandbox.store import run_root, sweep
+
+SUMMARY = {"memory": 512 << 20, "cpus": 1, "arch": "x86_64", "machine": "q35"}
+
+
+@contextmanager
+def registered(name: str, state: str = "running") -> Iterator[Entry]:
+    """An entry whose keeper is this process."""
+    directory = claim(run_root() / name)
+    entry = Entry.new(directory.path, ["sleep", "1"], dict(SUMMARY))
+    entry.state = state
+    entry.write()
+    try:
+        yield entry
+    finally:
+        directory.leave()
+        remove(entry)
+
+
+def ended_process() -> ProcessId:
+    child = subprocess.Popen(["true"])
+    process = ProcessId.of(child.pid)
+    child.wait()
+    return process
+
+
+# --- the wire ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(MESSAGE, ERR), st.binary(max_size=40))), st.integers(1, 7))
+def test_frames_that_are_split_anywhere_are_the_same_frames(frames: list[tuple[int, bytes]], size: int) -> None:
+    data = b"".join(encode(kind, payload) for kind, payload in frames)
+    decoder = Decoder()
+    found = [frame for at in range(0, len(data), size) for frame in decoder.feed(data[at : at + size])]
+    assert found == frames
+
+
+@pytest.mark.parametrize("header", [HEADER.pack(4, 0), HEADER.pack(OUT, 1 << 30), b"GET / HTTP/1.1"])
+def test_what_is_no_frame_is_malformed_at_its_header(header: bytes) -> None:
+    with pytest.raises(Malformed):
+        Decoder().feed(header)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff", b"[1]", b"7", b"[" * 100_000])
+def test_a_message_that_is_no_object_is_malformed(payload: bytes) -> None:
+    with pytest.raises(Malformed):
+        decode_message(payload)
+
+
+def test_a_path_that_is_not_utf8_survives_a_message() -> None:
+    [(kind, payload)] = Decoder().feed(encode_message(argv=[os.fsdecode(b"\xff\xfe")]))
+    assert kind == MESSAGE
+    assert decode_message(payload) == {"argv": ["\udcff\udcfe"]}
+
+
+EVERY_ERROR = [
+    errors.UsageError("no", path="cpus", hint="do"),
+    errors.NoSuchSandbox("x"),
+    errors.CommandNotStarted("not there", exit_code=127),
+    errors.InvalidMachine([errors.UsageError("no such key", path="device.drivr", hint="driver?")]),
+    errors.Unsupported("vsock", "the host has none"),
+    errors.StateTooNew("state.json", 9, 1),
+    errors.OutcomeUnknown("quit", "it ended"),
+    errors.QemuExited("ended", returncode=-9, stderr="", argv=("qemu",)),
+    errors.GuestSilent("silent", console="lines"),
+    errors.Bug("oh"),
+]
+
+
+@pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda error: type(error).__name__)
+def test_an_error_is_the_same_at_the_other_end(error: errors.GavotteError) -> None:
+    again = error_from_json(json.loads(json.dumps(error_to_json(error))))
+    assert type(again) is type(error)
+    assert (str(again), again.message, again.hint, again.exit_code) == (
+        str(error),
+        error.message,
+        error.hint,
+        error.exit_code,
+    )
+    if isinstance(error, errors.InvalidMachine) and isinstance(again, errors.InvalidMachine):
+        assert [vars(problem) for problem in again.problems] == [vars(problem) for problem in error.problems]
+
+
+def test_an_error_of_a_later_release_is_an_error_all_the_same() -> None:
+    again = error_from_json({**error_to_json(errors.Bug("new kind")), "class": "NotYetInvented"})
+    assert (type(again), str(again)) == (errors.GavotteError, "new kind")
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_log_keeps_the_last_of_what_was_written_in_two_files_of_bounded_size(tmp_path: Path) -> None:
+    log = BoundedLog(tmp_path / "log", 100)
+    for number in range(100):
+        log.write(b"%09d\n" % number)
+    log.close()
+    assert b"".join(read_log(tmp_path / "log")).split() == [b"%09d" % number for number in range(80, 100)]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 200
+
+
+def test_a_log_on_a_full_disk_drops_and_counts_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    log = BoundedLog(tmp_path / "log", 100)
+    log.write(b"lost")
+    (tmp_path / "log").unlink()
+    log.close()
+    log.write(b"kept")
+    log.close()
+    assert log.dropped == 4
+    assert (tmp_path / "log").read_bytes() == b"kept"
+
+
+def test_a_log_that_was_never_written_is_empty(tmp_path: Path) -> None:
+    assert list(read_log(tmp_path / "log")) == []
+
+
+# --- the register -----------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_is_read_as_it_was_written() -> None:
+    with registered("one") as entry:
+        entry.status, entry.qemu, entry.channel = 7, ProcessId.of(os.getpid()), 3
+        entry.write()
+        again = find_entry("one")
+        assert {**vars(again)} == {**vars(entry)}
+        assert [each.name for each in list_entries()] == ["one"]
+
+
+def test_of_many_that_claim_a_name_one_gets_it() -> None:
+    def attempt(_number: int) -> object:
+        try:
+            return claim(run_root() / "wanted")
+        except gavotte.InUse as error:
+            return error
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(attempt, range(8)))
+    [winner] = [each for each in outcomes if not isinstance(each, gavotte.InUse)]
+    winner.close()  # type: ignore[attr-defined]  # a RunDirectory
+    losers = [each for each in outcomes if isinstance(each, gavotte.InUse)]
+    assert len(losers) == 7
+    assert all("choose another" in each.hint for each in losers)
+
+
+@pytest.mark.parametrize(("state", "way"), [("running", "gavotte exec taken"), ("exited", "gavotte rm taken")])
+def test_a_name_that_is_taken_names_the_way_out(state: str, way: str) -> None:
+    with registered("taken", state), pytest.raises(gavotte.InUse, match=state) as caught:
+        claim(run_root() / "taken")
+    assert way in caught.value.hint
+
+
+NONSENSE = ["", "../x", "a/b", ".", "..", ".hidden", "-x", "x" * 64, "naïve", "a b", "a\n", "a\0b", "a,b"]
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_a_name_that_is_nonsense_is_refused(name: str) -> None:
+    for use in (find_entry, lambda name: gavotte.Sandbox(name=name)):
+        with pytest.raises(gavotte.UsageError, match="no name for a sandbox") as caught:
+            use(name)
+        assert caught.value.path == "name"
+
+
+@pytest.mark.parametrize("name", ["x", "0", "a.b_c-D9", "x" * 63])
+def test_a_name_that_is_one_is_taken(name: str) -> None:
+    assert gavotte.Sandbox(name=name).name == name
+
+
+def test_a_name_that_nobody_has_tells_those_that_are_close() -> None:
+    with registered("builder"), pytest.raises(gavotte.NoSuchSandbox) as caught:
+        find_entry("bulider")
+    assert caught.value.hint.startswith("did you mean builder?")
+
+
+def test_a_sandbox_whose_processes_have_gone_is_dead_whatever_was_written() -> None:
+    with registered("lost") as entry:
+        entry.keeper, entry.qemu = ended_process(), ended_process()
+        assert entry.observed[0] == "dead"
+        entry.qemu = ProcessId.of(os.getpid())
+        assert entry.observed == ("running", "its keeper died")
+        entry.boot = "another"
+        assert entry.observed == ("dead", "the host was started anew")
+
+
+def test_an_end_is_written_down_also_when_the_disk_is_full() -> None:
+    with registered("full") as entry:
+        (entry.path / "register.json.new").symlink_to("/dev/full")
+        entry.end("exited", "because")
+        assert find_entry("full").observed == ("exited", "because")
+
+
+def test_a_damaged_entry_is_told_and_left_out_of_the_list() -> None:
+    with registered("damaged") as entry:
+        (entry.path / "register.json").write_text('{"version": 1}')
+        assert list_entries() == []
+        with pytest.raises(gavotte.HostError, match="damaged") as caught:
+            find_entry("damaged")
+        assert "rm" in caught.value.hint
+
+
+def test_an_entry_of_a_later_version_is_refused_with_both_versions() -> None:
+    with registered("later") as entry:
+        value = json.loads((entry.path / "register.json").read_text())
+        (entry.path / "register.json").write_text(json.dumps({**value, "version": 99}))
+        with pytest.raises(gavotte.StateTooNew, match=r"99.* 1"):
+            find_entry("later")
+
+
+def test_a_sweep_leaves_what_the_register_keeps() -> None:
+    with registered("kept", "exited") as entry:
+        (entry.path / register.COMMAND_LOG).write_bytes(b"words")
+        owner = ended_process()
+        (entry.path / "owner.json").write_text(json.dumps(owner._asdict()))
+        sweep()
+        assert find_entry("kept").observed[0] == "exited"
+        assert b"".join(read_log(entry.path / register.COMMAND_LOG)) == b"words"
+
+
+# --- the line ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def keeper_that_says(entry: Entry, words: bytes) -> Iterator[None]:
+    with directory_fd(entry.path) as fd, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"/proc/self/fd/{fd}/{register.SOCKET}")
+        listening.listen()
+        listening.settimeout(20)
+
+        def serve() -> None:
+            with listening.accept()[0] as client:
+                client.sendall(words)
+                client.recv(1 << 16)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+
+def test_a_keeper_of_another_release_is_told_apart_with_both_versions() -> None:
+    words = encode_message(protocol=99, gavotte="9.9", pid=4242)
+    with registered("older") as entry, keeper_that_says(entry, words):
+        with pytest.raises(gavotte.HostError, match=rf"9\.9.*99.*{gavotte.__version__}.*1") as caught:
+            connect(entry)
+        assert "kill 4242" in caught.value.hint
+
+
+def test_a_keeper_that_dies_leaves_the_outcome_unknown() -> None:
+    words = encode_message(protocol=PROTOCOL, gavotte=gavotte.__version__, pid=1)
+    with (
+        registered("dying") as entry,
+        keeper_that_says(entry, words),
+        connect(entry) as line,
+        pytest.raises(gavotte.OutcomeUnknown, match=r"'pause' on dying"),
+    ):
+        line.ask("pause")
+
+
+@pytest.mark.parametrize("state", ["stopped", "exited", "dead"])
+def test_a_sandbox_that_is_over_is_told_with_what_to_do(state: str) -> None:
+    with registered("past", state) as entry, pytest.raises(gavotte.StateError, match=state) as caught:
+        connect(entry)
+    assert "gavotte rm past" in caught.value.hint

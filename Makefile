@@ -3,8 +3,10 @@
 VENV := .venv
 QEMU10 := .qemu10
 PYTHON ?= python3
-PACKAGES := python3-venv qemu-system-x86 mmdebstrap squashfs-tools uidmap util-linux
-PROGRAMS := qemu-system-x86_64 mmdebstrap mksquashfs newuidmap setpriv
+PACKAGES := python3-venv qemu-system-x86 mmdebstrap squashfs-tools uidmap util-linux passt
+PROGRAMS := qemu-system-x86_64 mmdebstrap mksquashfs newuidmap setpriv passt
+# Debian 12 has it in qemu-system-common, which comes with QEMU; from 13 on it is a package of its own.
+VIRTIOFSD := /usr/lib/qemu/virtiofsd /usr/libexec/virtiofsd
 TESTS ?= tests
 # Named as the packages' own or as what they provide: both do on Debian 12 and 13.
 EMULATORS := qemu-system-aarch64 qemu-system-ppc64 qemu-system-riscv64 qemu-system-s390x
@@ -55,10 +57,12 @@ packages:
 	@missing=; for program in $(PROGRAMS); do \
 	    command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	ls $(VIRTIOFSD) 2>/dev/null | grep -q . || missing="$$missing virtiofsd"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ]; then \
 	    echo "installing what is missing:$$missing"; \
-	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES) \
+	        $$(apt-cache show virtiofsd >/dev/null 2>&1 && echo virtiofsd); \
 	else \
 	    echo "missing:$$missing" >&2; \
 	    echo "  next: sudo apt-get install --no-install-recommends $(PACKAGES)" >&2; exit 1; \

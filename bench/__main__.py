@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gavotte
-from bench import cold, maps, qmp, running
+from bench import cold, detached, hypervisor, maps, qmp, running
 from bench.rows import Row
 from gavotte.errors import HostError
 from gavotte.guest.image import find_image
 from gavotte.qemu.binary import find_qemu
 
 QMP_BOUNDS = {"async": 1.6, "sync": 2.3}
-PARTS = ("cold", "qmp", "maps", "running")
+PARTS = ("cold", "qmp", "maps", "running", "hypervisor", "detached")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "qmp": qmp_rows,
         "maps": lambda: maps.measure(options.rounds, tick),
         "running": lambda: running.measure(here, options.rounds, tick),
+        "hypervisor": lambda: hypervisor.measure(here, options.rounds, tick),
+        "detached": lambda: detached.measure(here, options.rounds, tick),
     }
     rows = [row for part in options.only or PARTS for row in parts[part]()]
     print(file=sys.stderr)

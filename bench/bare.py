@@ -89,7 +89,7 @@ def command_line(kernel: str, initrd: str, rootfs: str, accel: str, fds: dict[st
         "-smp", "1", "-m", "524288K",
         "-kernel", kernel, "-initrd", initrd,
         "-append", "console=ttyS0 quiet panic=-1 reboot=t" + ("" if accel == "kvm" else " norandmaps"),
-        "-object", '{"qom-type":"rng-random","id":"entropy","filename":"/dev/urandom"}',
+        "-object", '{"qom-type":"rng-random","id":"entropy.file","filename":"/dev/urandom"}',
         "-chardev", f"socket,fd={fds['console']},id=console",
         "-chardev", f"socket,fd={fds['monitor']},id=monitor",
         "-chardev", f"socket,fd={fds['agent']},id=agent",
@@ -98,12 +98,13 @@ def command_line(kernel: str, initrd: str, rootfs: str, accel: str, fds: dict[st
         "-blockdev", '{"driver":"raw","node-name":"root","read-only":true,'
                      f'"file":{{"driver":"file","filename":{json.dumps(rootfs)},"read-only":true}}}}',
         "-device", '{"driver":"isa-serial","chardev":"console"}',
-        "-device", '{"driver":"virtio-rng-pci","rng":"entropy"}',
+        "-device", '{"driver":"virtio-rng-pci","id":"entropy","rng":"entropy.file"}',
         "-device", '{"driver":"virtio-serial-pci","id":"ports"}',
-        "-device", '{"driver":"virtserialport","bus":"ports.0","nr":1,"chardev":"agent","name":"gavotte.agent"}',
+        "-device", '{"driver":"virtserialport","id":"agent","bus":"ports.0","nr":1,"chardev":"agent",'
+                   '"name":"gavotte.agent"}',
         *(["-device", '{"driver":"virtserialport","bus":"ports.0","nr":2,"chardev":"raw","name":"bench.raw"}']
           if raw else []),
-        "-device", '{"driver":"virtio-blk-pci","drive":"root","serial":"gavotte-root"}',
+        "-device", '{"driver":"virtio-blk-pci","id":"root","drive":"root","serial":"gavotte-root"}',
     ]
 # fmt: on
 

@@ -10,10 +10,10 @@ import pytest
 from bench.__main__ import show
 from bench.bare import command_line
 from bench.rows import Row, ratio, spread
-from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, plan_machine
+from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, Wire, plan_machine
 from gavotte.qemu.document import document_to_argv
-from gavotte.qemu.props import PropertyMap
-from gavotte.sandbox.boot import AGENT_PORT, Artifacts, machine_config
+from gavotte.sandbox.artifacts import Artifacts
+from gavotte.sandbox.boot import AGENT_PORT, machine_config
 from gavotte.sandbox.spec import make_spec
 
 
@@ -21,7 +21,7 @@ from gavotte.sandbox.spec import make_spec
 def test_the_bare_guest_has_the_devices_that_ours_has(accel: str) -> None:
     files = Artifacts(Path("/i/vmlinux"), Path("/i/initramfs"), Path("/i/root, or not.squashfs"))
     config = machine_config("bare", make_spec(), accel, files)
-    wires: dict[str, PropertyMap] = {name: {"backend": "socket", "fd": 7} for name in (CONSOLE, MONITOR, AGENT_PORT)}
+    wires = {name: Wire({"backend": "socket", "fd": 7}) for name in (CONSOLE, MONITOR, AGENT_PORT)}
     fds = {"console": 3, "monitor": 4, "agent": 5}
     by_hand = command_line(str(files.kernel), str(files.initrd), str(files.rootfs), accel, fds)
     assert [re.sub(r"fd=\d+", "fd=7", word) for word in by_hand] == document_to_argv(plan_machine(config, wires))

@@ -51,12 +51,12 @@ def check_command(words: list[str]) -> None:
     cli._parser(words[:1]).parse_args(words[:cut])
 
 
-def test_there_are_six_examples() -> None:
-    assert (len(blocks("sh")), len(blocks("python"))) == (4, 2)
+def test_there_are_nine_examples() -> None:
+    assert (len(blocks("sh")), len(blocks("python"))) == (6, 3)
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("code", blocks("python"), ids=["synchronous", "asynchronous"])
+@pytest.mark.parametrize("code", blocks("python"), ids=["synchronous", "asynchronous", "changed"])
 def test_an_example_in_python_runs_and_prints_what_it_says(code: str) -> None:
     printed = run_example(code).splitlines()
     assert len(printed) >= 1

@@ -77,7 +77,7 @@ def test_a_qemu_killed_at_any_step_of_the_start_is_reported_as_killed(kernel: Pa
                 await vm.stop()
                 if not struck:
                     break
-        assert reported > 2
+        assert reported > 1  # the answer to the last command may have been on its way
 
     run(test)
 

@@ -30,20 +30,14 @@ from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.life import Life
 from gavotte.hypervisor.qemu.translate import translate
 from gavotte.hypervisor.qemu.vm import QemuVm
-from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.props import Step
 from gavotte.qmp.wire import Event
 from tests.support.binaries import BINARIES
 from tests.support.programs import DEADLINE
 from tests.support.qmp_server import QmpServer, scripted
-from tests.support.tiny import FIRE, PANIC, POWER_OFF, RESET, config_for, does, say
+from tests.support.tiny import FIRE, PANIC, POWER_OFF, RESET, does, machine, say
 
 PVPANIC = Raw("panic", {"driver": "pvpanic"})
-
-
-def machine(kernel: Path, *devices: Device, qemu: Path | None = None, **changes: Any) -> QemuVm:
-    binary = find_qemu(path=str(qemu) if qemu else None)
-    return QemuVm(binary, config_for(kernel, devices=devices, **changes))
 
 
 async def lived(vm: QemuVm) -> tuple[list[VmEvent], Exception]:

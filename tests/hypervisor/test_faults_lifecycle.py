@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,35 +14,19 @@ from gavotte.hypervisor.events import Ended
 from gavotte.hypervisor.interface import Health, VmState
 from gavotte.hypervisor.qemu import lifecycle
 from gavotte.hypervisor.qemu.vm import QemuVm
-from gavotte.qemu.binary import QemuBinary, find_qemu
+from gavotte.qemu.binary import QemuBinary
 from tests.support.limits import fds_left
 from tests.support.programs import DEADLINE
-from tests.support.steps import children, disturbed
-from tests.support.tiny import config_for, does
+from tests.support.steps import children, disturbed, run
+from tests.support.tiny import config_for, does, machine
 
 MANY = 100  # places to wait at: more than a start has
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run it, with a deadline, and see that no task is left."""
-
-    async def main() -> None:
-        async with asyncio.timeout(6 * DEADLINE):
-            await test()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, left
-
-    asyncio.run(main())
 
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Path:
     """One that halts."""
     return does(tmp_path)
-
-
-def machine(kernel: Path, **changes: Any) -> QemuVm:
-    return QemuVm(find_qemu(), config_for(kernel, **changes))
 
 
 async def strike(vm: QemuVm, place: int, by: signal.Signals, deadline: float, struck: set[int]) -> None:

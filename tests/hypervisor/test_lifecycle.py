@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,33 +15,17 @@ from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from tests.support.binaries import BINARIES
 from tests.support.programs import DEADLINE
-from tests.support.steps import cancel_here, disturbed
-from tests.support.tiny import POWER_OFF, config_for, does, say
+from tests.support.steps import cancel_here, disturbed, run
+from tests.support.tiny import POWER_OFF, config_for, does, machine, say
 from tests.support.tiny_kernel import OBEYS, write_kernel
 
 MANY = 100  # places to wait at: more than any of these has
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run it, with a deadline, and see that no task is left."""
-
-    async def main() -> None:
-        async with asyncio.timeout(6 * DEADLINE):
-            await test()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, left
-
-    asyncio.run(main())
 
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Path:
     """One that halts."""
     return does(tmp_path)
-
-
-def machine(kernel: Path, **changes: Any) -> QemuVm:
-    return QemuVm(find_qemu(), config_for(kernel, **changes))
 
 
 async def refused(work: Awaitable[object]) -> StateError:

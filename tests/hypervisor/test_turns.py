@@ -9,15 +9,7 @@ from typing import Any
 import pytest
 
 from gavotte.hypervisor.qemu.turns import Interrupted, Turns, finished
-from tests.support.programs import DEADLINE
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(DEADLINE):
-            await test()
-
-    asyncio.run(main())
+from tests.support.steps import run
 
 
 async def interrupted(turns: Turns, block: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.Task[object]:

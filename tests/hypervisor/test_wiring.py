@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from gavotte.hypervisor.devices import Device, Disk, Nic, Passt, Port, Rng, Shar
 from gavotte.hypervisor.qemu.plan import Wire
 from gavotte.hypervisor.qemu.wiring import Wiring
 from gavotte.qemu.fds import FdLedger
+from tests.support.limits import fds_left
 from tests.support.qcow2 import empty_qcow2
 
 
@@ -254,32 +253,13 @@ def test_out_of_descriptors_a_device_is_refused_and_nothing_is_left(tmp_path: Pa
         wiring = Wiring(shared_memory=True)
         before = len(list(Path("/proc/self/fd").iterdir()))
         for device in devices:
-            with few_descriptors(before), pytest.raises(HostError):
+            with fds_left(0), pytest.raises(HostError):
                 await wiring.hot(device)
         assert len(list(Path("/proc/self/fd").iterdir())) == before
         assert wiring.pids == {}
         wiring.close()
 
     asyncio.run(main())
-
-
-@contextmanager
-def few_descriptors(count: int) -> Iterator[None]:
-    """This process may have `count` descriptors at most, and has as many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-    held = []
-    try:
-        try:
-            while True:
-                held.append(os.dup(0))
-        except OSError:
-            pass
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for fd in held:
-            os.close(fd)
 
 
 def test_a_block_device_of_the_host_has_its_own_driver() -> None:

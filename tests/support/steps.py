@@ -8,9 +8,23 @@ from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["cancel_here", "children", "disturbed"]
+from tests.support.programs import DEADLINE
+
+__all__ = ["cancel_here", "children", "disturbed", "run"]
 
 T = TypeVar("T")
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it, with a deadline, and see that no task is left."""
+
+    async def main() -> None:
+        async with asyncio.timeout(6 * DEADLINE):
+            await test()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, left
+
+    asyncio.run(main())
 
 
 @types.coroutine

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.vm import QemuVm
+from gavotte.qemu.binary import find_qemu
 from tests.support.tiny_kernel import HALTS, write_kernel
 
-__all__ = ["FIRE", "PANIC", "POWER_OFF", "RESET", "config_for", "does", "out8", "out16", "say"]
+__all__ = ["FIRE", "PANIC", "POWER_OFF", "RESET", "config_for", "does", "machine", "out8", "out16", "say"]
 
 
 def out8(port: int, value: int) -> bytes:
@@ -51,3 +54,9 @@ def config_for(kernel: Path, **changes: Any) -> MachineConfig:
         "append": "",
     }
     return MachineConfig(**{**values, **changes})
+
+
+def machine(kernel: Path, *devices: Device, qemu: Path | None = None, **changes: Any) -> QemuVm:
+    """The same on this QEMU, or the installed one; created, not started."""
+    binary = find_qemu(path=str(qemu) if qemu else None)
+    return QemuVm(binary, config_for(kernel, devices=devices, **changes))

@@ -76,6 +76,7 @@ class QemuLifecycle:
         self._process: QemuProcess | None = None
         self._monitor: QmpClient | None = None
         self._schema: Schema | None = None
+        self._capabilities: Capabilities | None = None
         self._console: Console | None = None
         self._watch: asyncio.Task[None] | None = None  # waits for the process's end
         self._ending: asyncio.Task[None] | None = None  # the stop that all callers of `stop` share
@@ -112,14 +113,15 @@ class QemuLifecycle:
         return self._schema
 
     def capabilities(self) -> Capabilities:
-        """What this machine can do, started or not.
+        """What this machine can do, started or not; found out once.
 
         Of a binary that was never asked, what it supports is learnt first, which takes a second and blocks the loop;
         `await schema()` before, or `start`, spares that. Raises as `schema` does.
         """
-        if self._schema is None:
-            self._schema = schema_in_a_thread(self.binary)
-        return capabilities_of(self.config, self.row, self._schema)
+        if self._capabilities is None:
+            self._schema = self._schema or schema_in_a_thread(self.binary)
+            self._capabilities = capabilities_of(self.config, self.row, self._schema)
+        return self._capabilities
 
     async def start(self, *, deadline: float = Deadline.NORMAL) -> None:
         """Start QEMU and let the guest run; done when its processors run. QEMU may take `deadline` seconds to answer.

@@ -118,8 +118,8 @@ class Wiring:
         return await self._wire(device, _Lender(ledger, hot=False))
 
     async def hot(self, device: Device) -> Wire | None:
-        """The same for a QEMU that runs: descriptors go by name, and are ours until `settle` or `drop`."""
-        self.check(device, hot=True)
+        """The same for a QEMU that runs, of a device that passed `check`: descriptors go by name, and are ours until
+        `settle` or `drop`."""
         await self.drop(device.id)
         ledger = self._lent[device.id] = FdLedger()
         return await self._wire(device, _Lender(ledger, hot=True))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gavotte.errors import GuestDied, HostError, InUse, QemuError, StateError, StateTooNew, UsageError
-from gavotte.hypervisor.devices import Disk, Port
+from gavotte.hypervisor.devices import Disk, Port, Share
 from gavotte.hypervisor.events import VmShutdown
 from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu import keeping
@@ -158,6 +158,32 @@ def test_a_device_that_went_while_nobody_managed_is_not_in_the_table_any_more(ma
             await vm.stop()
 
     asyncio.run(main())
+
+
+def test_a_9p_share_that_went_while_nobody_managed_is_no_obstacle(directory: Path) -> None:
+    async def main() -> None:
+        vm = create(directory)
+        await vm.plug(Share("share", directory.parent))
+        await vm.start()
+        await vm.detach()
+        async with adopt(str(socket_path("monitor", directory))) as client:
+            await remove_device(client, "share", deadline=DEADLINE)
+        again = await QemuVm.attach(directory)
+        try:
+            assert not again.plugged
+        finally:
+            await again.stop()
+
+    asyncio.run(main())
+
+
+def test_a_pause_after_a_save_that_was_cut_off_is_not_taken_for_that_saves(orphan: Path) -> None:
+    edit(orphan, saving=True)
+
+    async def use(_vm: QemuVm) -> None:
+        assert not read_record(orphan).saving
+
+    taken_over(orphan, use)
 
 
 def test_the_memory_of_a_dimm_that_never_came_is_freed(orphan: Path) -> None:

@@ -34,23 +34,18 @@ from gavotte.hypervisor.devices import (
 )
 from gavotte.hypervisor.interface import MachineConfig
 from gavotte.hypervisor.qemu.plan import machine_row
+from gavotte.hypervisor.qemu.portable import device_from_json, device_to_json, from_json, to_json
 from gavotte.hypervisor.qemu.record import (
     STATE,
     VERSION,
     Pending,
     Record,
     Running,
-    config_from_json,
-    config_to_json,
-    device_from_json,
-    device_to_json,
     read_record,
-    recipe_from_json,
-    recipe_to_json,
     write_record,
 )
 from gavotte.hypervisor.qemu.table import Table
-from gavotte.qemu.props import Fd, Step
+from gavotte.qemu.props import Fd, Recipe, Step
 
 DEVICES: list[Device] = [
     Disk("disk", Path("/disk"), "serial", format="qcow2", discard=True, throttle=Throttle(iops=100)),
@@ -111,7 +106,7 @@ def test_a_device_is_the_same_after_json(device: Device) -> None:
 
 def test_a_configuration_is_the_same_after_json() -> None:
     whole = config(devices=tuple(DEVICES), initrd=Path("/initrd"), dump=Path("/dump"), shared_memory=True)
-    assert config_from_json(json.loads(json.dumps(config_to_json(whole)))) == whole
+    assert from_json(json.loads(json.dumps(to_json(whole, MachineConfig))), MachineConfig, "") == whole
 
 
 def test_descriptors_are_not_carried_to_another_process() -> None:
@@ -120,7 +115,7 @@ def test_descriptors_are_not_carried_to_another_process() -> None:
     assert device_from_json(device_to_json(Nic("stream", Stream(7)))) == Nic("stream", Stream(-1))
     assert device_from_json(device_to_json(Vsock("vsock", 3, fd=7))) == Vsock("vsock", 3, fd=-1)
     recipe = (Step("netdev", {"id": "tap", "fds": "tap.0"}, (Fd("tap.0", 7),)),)
-    assert recipe_from_json(recipe_to_json(recipe)) == (Step("netdev", recipe[0].props, (Fd("tap.0", -1),)),)
+    assert from_json(to_json(recipe, Recipe), Recipe, "") == (Step("netdev", recipe[0].props, (Fd("tap.0", -1),)),)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gavotte.errors import QemuNotFound
+from gavotte.errors import HostError, QemuNotFound
 from gavotte.qemu.machines import host_arch
 
-__all__ = ["QemuBinary", "find_program", "find_qemu"]
+__all__ = ["QemuBinary", "find_program", "find_qemu", "tool"]
 
 # The Debian packages. What isn't named here is a package, or what one provides, by the name of its program.
 _PACKAGES = {
@@ -47,6 +47,14 @@ def find_program(name: str) -> Path | None:
     folders = [""] if "/" in name else os.get_exec_path()
     candidates = (Path(folder, name).absolute() for folder in folders)
     return next((path for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
+
+
+def tool(name: str, package: str = "util-linux") -> str:
+    """Gives the path of a program that has to be there. Raises HostError, which names its Debian package."""
+    found = find_program(name)
+    if found is None:
+        raise HostError(f"{name} is not on PATH", hint=f"apt-get install {package}")
+    return os.fspath(found)
 
 
 def find_qemu(arch: str | None = None, path: str | None = None) -> QemuBinary:

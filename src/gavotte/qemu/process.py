@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from gavotte.errors import Bug, ForeignProcess, HostError, QemuExited, UsageError
-from gavotte.qemu.binary import find_program
+from gavotte.qemu.binary import tool
 from gavotte.qemu.fds import FdLedger
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.sections import Document
@@ -152,10 +152,7 @@ def _spawn(
 
 def _tied_to_us() -> list[str]:
     # A manager that dies before setpriv has asked for the signal leaves a QEMU that only the sweep finds.
-    setpriv = find_program("setpriv")
-    if setpriv is None:
-        raise HostError("setpriv is not on PATH", hint="apt-get install util-linux")
-    return [os.fspath(setpriv), "--pdeathsig", "KILL", "--"]
+    return [tool("setpriv"), "--pdeathsig", "KILL", "--"]
 
 
 class QemuProcess:

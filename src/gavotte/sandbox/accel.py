@@ -15,6 +15,7 @@ from gavotte.errors import GavotteError
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.machines import host_arch
+from gavotte.qemu.pids import boot_id
 from gavotte.sandbox.artifacts import Artifacts
 from gavotte.sandbox.boot import machine_config, wait_for_agent
 from gavotte.sandbox.spec import Spec
@@ -50,7 +51,7 @@ async def choose_accel(binary: QemuBinary, spec: Spec, files: Artifacts, *, agai
     known = None if again else _remembered(key)
     if known is None:
         works, why = await probe(binary, "kvm", spec, files)
-        known = {"works": works, "why": why, "boot": _boot_id()}
+        known = {"works": works, "why": why, "boot": boot_id()}
         _remember(key, known)
     return Choice("kvm" if known["works"] else "tcg", str(known["why"]))
 
@@ -74,8 +75,8 @@ async def probe(
     """
     from dataclasses import replace
 
-    small = replace(spec, memory=256 << 20, cpus=1, append="earlyprintk=ttyS0 loglevel=7")
-    small = replace(small, slots=0, max_cpus=0, max_memory=0, shared_memory=False)
+    small = replace(spec, memory=256 << 20, cpus=1, append="earlyprintk=ttyS0 loglevel=7", slots=0)
+    small = replace(small, max_cpus=0, max_memory=0, shared_memory=False)
     config = machine_config("gavotte-probe", small, accel, files)
     vm = QemuVm(binary, config)
     try:
@@ -125,14 +126,10 @@ def _traits(file: Path) -> tuple[str, int, int]:
     return file.name, stat.st_size, stat.st_mtime_ns
 
 
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
 def _remembered(key: str) -> dict[str, object] | None:
     try:
         verdict = json.loads(verdicts_path().read_text())[key]
-        if verdict["works"] is True or verdict["boot"] == _boot_id():
+        if verdict["works"] is True or verdict["boot"] == boot_id():
             return dict(verdict)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing is known, or what is written there is no verdict

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from gavotte.errors import HostError, InUse, NoSuchSandbox, StateTooNew
 from gavotte.qemu.pids import ProcessId, boot_id, process_state
+from gavotte.sandbox.store import REGISTER, RunDirectory, run_root
 from gavotte.sandbox.words import check_name
-
-if TYPE_CHECKING:
-    from gavotte.sandbox.store import RunDirectory
 
 __all__ = ["ENDED", "Entry", "find_entry", "list_entries"]
 
-REGISTER = "register.json"
 COMMAND_LOG = "command.log"
 KEEPER_LOG = "keeper.log"
 SOCKET = "keeper.sock"
@@ -131,8 +130,6 @@ class Entry:
 
 def wait_for_end(process: ProcessId) -> None:
     """Wait until it has gone, a few seconds at most."""
-    import select
-
     with suppress(ProcessLookupError):
         fd = process.open()
         try:
@@ -156,8 +153,6 @@ def _overwrite(file: Path, text: str) -> None:
 
 def find_entry(name: str) -> Entry:
     """The sandbox of that name. Raises UsageError for what is no name, NoSuchSandbox with names that are close."""
-    from gavotte.sandbox.store import run_root
-
     try:
         return Entry.read(run_root() / check_name(name))
     except NoSuchSandbox as error:
@@ -170,8 +165,6 @@ def find_entry(name: str) -> Entry:
 
 def list_entries() -> list[Entry]:
     """All of this user's, the newest first. What is damaged is left out, what just goes away is too."""
-    from gavotte.sandbox.store import run_root
-
     entries = []
     for file in run_root().glob(f"*/{REGISTER}"):
         try:
@@ -183,8 +176,6 @@ def list_entries() -> list[Entry]:
 
 def claim(path: Path) -> RunDirectory:
     """A directory of that name, made by this call: of two that want the name, one gets it. Raises InUse, HostError."""
-    from gavotte.sandbox.store import RunDirectory
-
     try:
         return RunDirectory(path.name)
     except HostError as error:
@@ -205,8 +196,6 @@ def _taken(path: Path) -> InUse:
 
 def remove(entry: Entry) -> None:
     """Take it out of the register, with its log. Raises HostError."""
-    import shutil
-
     try:
         shutil.rmtree(entry.path)
     except FileNotFoundError:

@@ -16,12 +16,13 @@ from gavotte.errors import HostError, InUse, NoSuchSandbox
 from gavotte.qemu.flock import Flock
 from gavotte.qemu.pids import ProcessId, boot_id
 
-__all__ = ["UNFINISHED", "RunDirectory", "run_root", "sweep"]
+__all__ = ["REGISTER", "UNFINISHED", "RunDirectory", "run_root", "sweep"]
+
+REGISTER = "register.json"  # a file in the directory of a sandbox that stays in the register when it has ended
 
 UNFINISHED = "unfinished"  # a file in the directory of a sandbox to be kept, until another process could take it over
 _OWNER = "owner.json"
 _STATE = "state.json"
-_REGISTER = "register.json"
 _LOG = re.compile(r"\.log(\.\d+)?$")
 _NOBODY = ProcessId(0, -1)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -190,11 +191,11 @@ def _end(directory: Path, kept: Kept) -> None:
 
 def _remove(directory: Path) -> None:
     """Remove a directory. One with an entry of the register stays, with its logs, until somebody removes the entry."""
-    if not (directory / _REGISTER).exists():
+    if not (directory / REGISTER).exists():
         shutil.rmtree(directory, ignore_errors=True)
         return
     for path in directory.iterdir():
-        if path.name != _REGISTER and not _LOG.search(path.name):
+        if path.name != REGISTER and not _LOG.search(path.name):
             with contextlib.suppress(OSError):
                 path.unlink()
 

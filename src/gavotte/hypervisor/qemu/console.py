@@ -6,10 +6,10 @@ import asyncio
 import os
 import select
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 from gavotte.qemu.fds import socketpair
+from gavotte.qemu.rotation import RotatedFile
 from gavotte.qemu.tail import Tail
 
 __all__ = ["LOG_LIMIT", "Console"]
@@ -213,40 +213,24 @@ class _Viewer:
 
 
 class _Log:
-    """A file that is appended to; a full one is renamed, in the place of the one before."""
+    """A file that gets all that comes, until one day it can't."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd = -1
-        self._size = 0
+        self._file = RotatedFile(path, LOG_LIMIT)
         self.problem = ""
         try:
-            self._open()  # now, so that there is a file though nothing comes, and no fd appears later
+            self._file.open()  # now, so that there is a file though nothing comes, and no fd appears later
         except OSError as error:
             self.problem = error.strerror or str(error)
 
     def write(self, data: bytes) -> None:
         """Append it. When that fails, `problem` says why, and nothing more is ever written."""
         try:
-            self._open()
-            if self._size + len(data) > LOG_LIMIT:
-                self.close()
-                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-                self._open()
-            self._size += os.write(self._fd, data)
+            self._file.write(data)
         except OSError as error:
             self.problem = error.strerror or str(error)
             self.close()
 
-    def _open(self) -> None:
-        if self._fd < 0:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self._path, flags, 0o600)
-            self._size = os.fstat(self._fd).st_size
-
     def close(self) -> None:
         """Close the file. A second call does nothing."""
-        if self._fd >= 0:
-            with suppress(OSError):  # such as a quota that is found at the end
-                os.close(self._fd)
-            self._fd = -1
+        self._file.close()

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from gavotte.errors import HostError, UsageError
-from gavotte.qemu.binary import find_program
+from gavotte.errors import UsageError
+from gavotte.qemu.binary import tool
 from gavotte.qemu.fds import FdLedger
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.process import UNKNOWN_STATUS, QemuProcess, adopt_process, start_process
 
-__all__ = ["Helper", "OnEnd", "tool"]
+__all__ = ["Helper", "OnEnd"]
 
 _LEAVE: Final = 1.0  # seconds in which a helper sees by itself that its QEMU has gone
-
-
-def tool(name: str, package: str = "util-linux") -> str:
-    """The path of a program. Raises HostError, which names its Debian package."""
-    found = find_program(name)
-    if found is None:
-        raise HostError(f"{name} is not on PATH", hint=f"apt-get install {package}")
-    return os.fspath(found)
 
 
 class Helper:

@@ -124,6 +124,9 @@ async def attach(kind: type[QemuVm], directory: Path) -> QemuVm:
             vm = kind(QemuBinary(record.binary, record.identity), record.config, directory=directory, keep=True)
             undo.callback(vm.wiring.leave)
             await _settle(vm, client, record, directory)
+            if record.pending or record.saving:  # else a pause from now on would be taken for that save's
+                with contextlib.suppress(HostError):  # a full disk isn't to keep anybody from stopping it
+                    remember(vm, directory, process, None, saving=False)
             console = Console(
                 asyncio.get_running_loop(), reopen(CONSOLE, directory).detach(), directory / "console.log"
             )

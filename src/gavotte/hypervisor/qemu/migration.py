@@ -20,7 +20,14 @@ from gavotte.hypervisor.qemu.pump import Pump, pumping
 from gavotte.hypervisor.qemu.turns import finished
 from gavotte.qmp.client import Deadline, QmpClient
 
-__all__ = ["STALLED", "go_on_after_migration", "migrate_in", "migrate_out"]
+__all__ = [
+    "LEFT_BY_MIGRATION",
+    "STALLED",
+    "go_on_after_migration",
+    "migrate_in",
+    "migrate_out",
+    "unwritten",
+]
 
 STALLED: Final = 60.0  # seconds without a byte
 
@@ -31,12 +38,10 @@ _BANDWIDTH: Final = 100 << 30  # bytes a second: a file isn't a network to be sh
 _DOWNTIME: Final = 20  # milliseconds in which the last of a guest that runs should be written
 _MOST_PASSES: Final = 2  # times the guest's memory; then it is stopped: it writes faster than we do
 
-_PAUSES = (0.005, 0.25)  # seconds between two looks at how far it is
-_RESUME_PAUSES = (0.001, 0.1)
 _GIVING_UP = 15.0  # seconds
 
-# Run states that a migration leaves a machine in; in any other, something else stopped it.
-_LEFT_BY_MIGRATION = frozenset({"postmigrate", "finish-migrate", "paused"})
+LEFT_BY_MIGRATION: Final = frozenset({"postmigrate", "finish-migrate", "paused"})
+"""Run states that a migration leaves a machine in; in any other, something else stopped it."""
 
 
 async def migrate_out(monitor: QmpClient, target: int, *, running: bool, progress: OnProgress | None) -> Pump:
@@ -119,7 +124,7 @@ async def _looks(monitor: QmpClient, pump: Pump, ended: asyncio.Future[None]) ->
     loop = asyncio.get_running_loop()
     count, since = -1, loop.time()
     with monitor.events("MIGRATION") as events:
-        for pause in growing_pauses(*_PAUSES):
+        for pause in growing_pauses():
             info: Any = await monitor.execute("query-migrate", deadline=Deadline.QUICK)
             status = info.get("status")
             if ended.done():
@@ -134,7 +139,7 @@ async def _looks(monitor: QmpClient, pump: Pump, ended: asyncio.Future[None]) ->
             if pump.count != count:
                 count, since = pump.count, loop.time()
             elif loop.time() - since > STALLED:
-                raise SaveFailed(f"nothing was written or read for {STALLED:g} s", hint="see what the other end does")
+                raise _stalled()
             await wait_for_news(events, pause)
 
 
@@ -143,7 +148,7 @@ async def _end_of(pump: Pump, ended: asyncio.Future[None]) -> None:
     count = -1
     while not ended.done():
         if count == pump.count:
-            raise SaveFailed(f"nothing was written or read for {STALLED:g} s", hint="see what the other end does")
+            raise _stalled()
         count = pump.count
         await asyncio.wait([ended], timeout=STALLED)
     _check(ended)
@@ -153,8 +158,16 @@ def _check(ended: asyncio.Future[None]) -> None:
     """Raises SaveFailed with the reason for which the pump ended, if it is one."""
     error = ended.exception()
     if isinstance(error, OSError):
-        hint = "see to room there" if error.errno == ENOSPC else ""
-        raise SaveFailed(error.strerror or str(error), hint=hint) from error
+        raise unwritten(error) from error
+
+
+def unwritten(error: OSError) -> SaveFailed:
+    """The error for what couldn't be written, or read."""
+    return SaveFailed(error.strerror or str(error), hint="see to room there" if error.errno == ENOSPC else "")
+
+
+def _stalled() -> SaveFailed:
+    return SaveFailed(f"nothing was written or read for {STALLED:g} s", hint="see what the other end does")
 
 
 def _progress(info: dict[str, Any], start: float) -> Progress:
@@ -175,7 +188,7 @@ async def _give_up(monitor: QmpClient, running: bool) -> None:
     with suppress(QemuError, TimeoutError), monitor.events("MIGRATION") as events:
         async with asyncio.timeout(_GIVING_UP):
             await monitor.execute("migrate_cancel", deadline=Deadline.QUICK)
-            for pause in growing_pauses(*_PAUSES):
+            for pause in growing_pauses():
                 info: Any = await monitor.execute("query-migrate", deadline=Deadline.QUICK)
                 if info.get("status", "none") in ("none", "completed", "failed", "cancelled"):
                     break
@@ -187,7 +200,7 @@ async def _give_up(monitor: QmpClient, running: bool) -> None:
 async def go_on_after_migration(monitor: QmpClient) -> None:
     """Have a machine that ran before run again, if it is a migration that it stands still for."""
     with monitor.events("MIGRATION") as events:
-        for pause in growing_pauses(*_PAUSES):
+        for pause in growing_pauses():
             status: Any = await monitor.execute("query-status")
             if status.get("status") != "finish-migrate":
                 break
@@ -201,9 +214,9 @@ async def _go_on(monitor: QmpClient) -> None:
     with monitor.events("RESUME") as events:
         try:
             async with asyncio.timeout(Deadline.NORMAL):
-                for pause in growing_pauses(*_RESUME_PAUSES):
+                for pause in growing_pauses(0.001, 0.1):
                     status: Any = await monitor.execute("query-status")
-                    if status.get("status") not in _LEFT_BY_MIGRATION:
+                    if status.get("status") not in LEFT_BY_MIGRATION:
                         return
                     with suppress(QmpRefused):
                         await monitor.execute("cont")

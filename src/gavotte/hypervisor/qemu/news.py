@@ -20,7 +20,7 @@ async def wait_for_news(events: EventStream, seconds: float) -> Event | None:
     return None
 
 
-def growing_pauses(first: float, most: float) -> Iterator[float]:
+def growing_pauses(first: float = 0.005, most: float = 0.25) -> Iterator[float]:
     """Seconds to wait before asking again: short ones at first, and never more than `most`."""
     while True:
         yield first

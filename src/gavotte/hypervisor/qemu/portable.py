@@ -17,20 +17,10 @@ from typing import Any, Final, Literal, Protocol, Self, TypeVar, cast, get_args,
 
 from gavotte.errors import UsageError
 from gavotte.hypervisor.devices import Device
-from gavotte.hypervisor.interface import MachineConfig
-from gavotte.qemu.props import Json, Recipe, plain
+from gavotte.qemu.props import Json, plain
 from gavotte.qemu.shape import within
 
-__all__ = [
-    "config_from_json",
-    "config_to_json",
-    "device_from_json",
-    "device_to_json",
-    "from_json",
-    "recipe_from_json",
-    "recipe_to_json",
-    "to_json",
-]
+__all__ = ["device_from_json", "device_to_json", "from_json", "to_json"]
 
 T = TypeVar("T")
 
@@ -50,16 +40,6 @@ _DESCRIPTORS: Final = frozenset({"fd", "fds", "vhost_fds", "number"})
 _NAMES: Final[Mapping[str, Any]] = {"PropertyMap": Mapping, "Json": object}  # which hold any JSON
 
 
-def config_to_json(config: MachineConfig) -> dict[str, Json]:
-    """What `config_from_json` reads."""
-    return cast("dict[str, Json]", to_json(config, MachineConfig))
-
-
-def config_from_json(value: object, path: str = "config") -> MachineConfig:
-    """Raises UsageError, with the path of the culprit, for what isn't a configuration."""
-    return cast("MachineConfig", from_json(value, MachineConfig, path))
-
-
 def device_to_json(device: Device) -> dict[str, Json]:
     """What `device_from_json` reads."""
     return cast("dict[str, Json]", to_json(device, Device))
@@ -68,16 +48,6 @@ def device_to_json(device: Device) -> dict[str, Json]:
 def device_from_json(value: object, path: str = "device") -> Device:
     """Raises UsageError, with the path of the culprit, for what isn't a device."""
     return cast("Device", from_json(value, Device, path))
-
-
-def recipe_to_json(recipe: Recipe) -> list[Json]:
-    """What `recipe_from_json` reads."""
-    return cast("list[Json]", to_json(recipe, Recipe))
-
-
-def recipe_from_json(value: object, path: str = "recipe") -> Recipe:
-    """Raises UsageError, with the path of the culprit, for what isn't a recipe."""
-    return cast("Recipe", from_json(value, Recipe, path))
 
 
 # --- out --------------------------------------------------------------------------------------------------------------

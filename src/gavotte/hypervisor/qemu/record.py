@@ -11,16 +11,8 @@ from typing import Any, Final, Literal, cast
 
 from gavotte.errors import HostError, StateError, StateTooNew, UsageError
 from gavotte.hypervisor.interface import MachineConfig
-from gavotte.hypervisor.qemu.portable import (
-    config_from_json,
-    config_to_json,
-    device_from_json,
-    device_to_json,
-    from_json,
-    recipe_from_json,
-    recipe_to_json,
-    to_json,
-)
+from gavotte.hypervisor.qemu.durable import put_in_place
+from gavotte.hypervisor.qemu.portable import from_json, to_json
 from gavotte.hypervisor.qemu.table import Table
 from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.qemu.props import Recipe
@@ -31,13 +23,7 @@ __all__ = [
     "Pending",
     "Record",
     "Running",
-    "config_from_json",
-    "config_to_json",
-    "device_from_json",
-    "device_to_json",
     "read_record",
-    "recipe_from_json",
-    "recipe_to_json",
     "write_record",
 ]
 
@@ -106,13 +92,7 @@ def write_record(record: Record, directory: Path) -> None:
         with os.fdopen(fd, "w") as file:
             file.write(text)
             file.flush()
-            os.fsync(fd)
-        draft.rename(directory / STATE)
-        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            put_in_place(fd, draft, directory / STATE)
     except OSError as error:
         hint = "make room there" if error.errno == ENOSPC else ""
         raise HostError(f"can't write {directory / STATE}: {error.strerror}", hint=hint) from error

@@ -6,10 +6,9 @@ Nothing is remembered here: what there is, is asked of QEMU each time. What is r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,8 @@ from gavotte.hypervisor.qemu.plan.memory import VMEM, plan_dimm, size_text
 from gavotte.hypervisor.qemu.turns import finished
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.plug import plug
+from gavotte.qemu.plug.presence import is_there
+from gavotte.qemu.plug.removal import ask_to_go
 from gavotte.qemu.props import Json, Recipe, Step
 from gavotte.qmp import wire
 from gavotte.qmp.client import QmpClient
@@ -44,7 +45,7 @@ _SIZE_CHANGED = "MEMORY_DEVICE_SIZE_CHANGE"
 _EJECTION = 3
 _IN_PROGRESS = 0x84
 
-_PAUSES = (0.005, 0.1)  # seconds
+_LONGEST_PAUSE = 0.1  # seconds
 
 
 # --- processors -------------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ async def resize_vcpus(vm: QemuVm, wanted: int, deadline: float) -> int:
             now += place.count
     for place in reversed(places):
         if place.id and now - place.count >= wanted:
-            if not await _let_go(monitor, place.id, partial(_has_vcpu, monitor, place.id), until):
+            if not await _let_go(monitor, place.id, until):
                 break
             now -= place.count
     return now
@@ -113,36 +114,28 @@ async def _places(monitor: QmpClient) -> list[_Place]:
     ]
 
 
-async def _has_vcpu(monitor: QmpClient, id: str) -> bool:
-    return any(place.id == id for place in await _places(monitor))
-
-
 def _own_id(entry: Mapping[str, Any]) -> str:
     path = str(entry.get("qom-path", ""))
     return path.removeprefix(_OURS) if path.startswith(_OURS) else ""
 
 
-async def _let_go(monitor: QmpClient, id: str, is_there: Callable[[], Awaitable[bool]], until: float) -> bool:
+async def _let_go(monitor: QmpClient, id: str, until: float) -> bool:
     """Ask for a device's removal; whether it has gone by then. False at once when the guest says no.
 
     QEMU tells of a processor's end (DEVICE_DELETED) when nothing refers to it any more, which may be never; so that it
     has gone is asked for.
     """
     with monitor.events(_DELETED, _REFUSED, _OST) as events:
-        try:
-            await monitor.execute("device_del", {"id": id})
-        except QmpRefused as error:
-            if "already in the process of unplug" not in error.desc:  # there is no class for it
-                raise
+        await ask_to_go(monitor, id)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                for pause in growing_pauses(*_PAUSES):
-                    if not await is_there():
+                for pause in growing_pauses(most=_LONGEST_PAUSE):
+                    if not await is_there(monitor, "device", id):
                         return True
                     event = await wait_for_news(events, pause)
                     if event is not None and _is_refusal(event, id):
                         return False
-    return not await is_there()
+    return not await is_there(monitor, "device", id)
 
 
 def _is_refusal(event: Event, id: str) -> bool:
@@ -226,7 +219,7 @@ async def _ask_virtio_mem(monitor: QmpClient, wanted: int, until: float) -> None
         with monitor.events(_SIZE_CHANGED) as events:
             await _request(monitor, wanted)
             async with asyncio.timeout_at(until):
-                for pause in growing_pauses(*_PAUSES):
+                for pause in growing_pauses(most=_LONGEST_PAUSE):
                     if await _vmem_size(monitor) == wanted:
                         return
                     await wait_for_news(events, pause)
@@ -254,7 +247,7 @@ async def _vmem_size(monitor: QmpClient) -> int:
 
 async def _add_dimm(monitor: QmpClient, config: MachineConfig, size: int) -> None:
     taken = {data.get("id") for kind, data in await _memory_devices(monitor) if kind == "dimm"}
-    id = next(id for id in map(f"{_DIMM}{{}}".format, count()) if id not in taken)
+    id = next(id for number in count() if (id := f"{_DIMM}{number}") not in taken)
     try:
         await plug(monitor, plan_dimm(id, size, shared=config.shared_memory))
     except QmpRefused as error:
@@ -267,20 +260,16 @@ async def _remove_dimms(monitor: QmpClient, surplus: int, until: float) -> None:
     for kind, data in reversed(await _memory_devices(monitor)):
         id, size = str(data.get("id", "")), int(data.get("size", 0))
         if kind == "dimm" and id.startswith(_DIMM) and size <= surplus:
-            if not await _let_go(monitor, id, partial(_has_dimm, monitor, id), until):
+            if not await _let_go(monitor, id, until):
                 return
             await monitor.execute("object-del", {"id": f"{id}-ram"})
             surplus -= size
 
 
-async def _has_dimm(monitor: QmpClient, id: str) -> bool:
-    return any(data.get("id") == id for _, data in await _memory_devices(monitor))
-
-
 async def _memory_devices(monitor: QmpClient) -> list[tuple[str, dict[str, Any]]]:
     """Kind and data of each, by address, which is the order in which they were added."""
     listing: Any = await monitor.execute("query-memory-devices")
-    return sorted(((entry["type"], entry["data"]) for entry in listing), key=lambda each: int(_address(each[1])))
+    return sorted(((entry["type"], entry["data"]) for entry in listing), key=lambda each: _address(each[1]))
 
 
 def _address(data: Mapping[str, Any]) -> int:

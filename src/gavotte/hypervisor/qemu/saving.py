@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from gavotte.errors import GavotteError, HostError, InUse, OutcomeUnknown, QemuError, QmpNotSent, SaveFailed, StateError
 from gavotte.hypervisor.devices import Device, Nic, Raw, Stream, Tap
 from gavotte.hypervisor.interface import Ability, OnProgress, VmState
-from gavotte.hypervisor.qemu.migration import STALLED, go_on_after_migration, migrate_in, migrate_out
+from gavotte.hypervisor.qemu.durable import put_in_place
+from gavotte.hypervisor.qemu.migration import STALLED, go_on_after_migration, migrate_in, migrate_out, unwritten
 from gavotte.hypervisor.qemu.pump import Pump, pumping
 from gavotte.hypervisor.qemu.resize import read_growth
 from gavotte.hypervisor.qemu.saved import HEAD_SIZE, TAIL_SIZE, Head, Saved, Tail, differences
@@ -125,15 +126,9 @@ def _lock(fd: int, part: Path, path: Path) -> None:
 
 def _settle(fd: int, part: Path, path: Path) -> None:
     try:
-        os.fsync(fd)
-        part.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        put_in_place(fd, part, path)
     except OSError as error:
-        raise _unwritten(error) from error
+        raise unwritten(error) from error
 
 
 @asynccontextmanager
@@ -297,10 +292,6 @@ def _what(file: Path | int) -> str:
 # --- a few bytes ------------------------------------------------------------------------------------------------------
 
 
-def _unwritten(error: OSError) -> SaveFailed:
-    return SaveFailed(error.strerror or str(error), hint="see to room there" if error.errno == errno.ENOSPC else "")
-
-
 async def _put(fd: int, data: bytes) -> None:
     """Write all, in pieces that fit into a pipe that is ready. Raises SaveFailed."""
     while data:
@@ -309,7 +300,7 @@ async def _put(fd: int, data: bytes) -> None:
             with suppress(BlockingIOError):
                 data = data[os.write(fd, data[:4096]) :]
         except OSError as error:
-            raise _unwritten(error) from error
+            raise unwritten(error) from error
 
 
 async def _take(fd: int, length: int, what: str) -> bytes:

@@ -5,40 +5,29 @@ Knows: how QEMU tells what it has. What was under way is known from the record.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
 from gavotte.errors import QmpRefused
 from gavotte.hypervisor.devices import Device
+from gavotte.hypervisor.qemu.migration import LEFT_BY_MIGRATION
 from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
 from gavotte.hypervisor.qemu.plan import tune
 from gavotte.hypervisor.qemu.record import Pending, Record
 from gavotte.hypervisor.qemu.table import Table
 from gavotte.qemu.plug import unplug
 from gavotte.qemu.plug.lent import label
-from gavotte.qemu.props import Kind, Recipe, Step, plain
+from gavotte.qemu.plug.presence import name_of, names_of
+from gavotte.qemu.props import Recipe, plain
 from gavotte.qmp.client import Deadline, QmpClient
-from gavotte.qmp.wire import Json
 
 __all__ = ["settle_devices", "settle_run"]
 
-# What lists all of a kind: a command, its arguments, and the key of the name.
-_LISTS: Final[Mapping[Kind, tuple[str, dict[str, Json], str]]] = {
-    "device": ("qom-list", {"path": "/machine/peripheral"}, "name"),
-    "object": ("qom-list", {"path": "/objects"}, "name"),
-    "chardev": ("query-chardev", {}, "label"),
-    "blockdev": ("query-named-block-nodes", {"flat": True}, "node-name"),
-}
 _LENT: Final = label("")  # what the labels of our fd sets begin with
-
-# Run states that a save leaves a machine in; in any other, something else stopped it.
-_LEFT_BY_SAVE: Final = frozenset({"postmigrate", "finish-migrate", "paused"})
 _UNDER_WAY: Final = frozenset({"setup", "active", "device", "pre-switchover", "wait-unplug", "cancelling"})
 _DIMM_MEMORY: Final = re.compile(r"(dimm\d+)-ram")
-_PAUSES: Final = (0.01, 0.25)
 
 
 # --- whether it runs --------------------------------------------------------------------------------------------------
@@ -53,7 +42,7 @@ async def settle_run(client: QmpClient, record: Record) -> str:
     status = await _status(client)
     if status == "prelaunch":
         await tune_devices(client, (*record.config.devices, *(each.device for each in record.table.placed.values())))
-    if status == "prelaunch" or (record.saving and status in _LEFT_BY_SAVE):
+    if status == "prelaunch" or (record.saving and status in LEFT_BY_MIGRATION):
         await client.execute("cont")
         return await _status(client)
     return status
@@ -65,7 +54,7 @@ async def _status(client: QmpClient) -> str:
 
 
 async def _end_save(client: QmpClient) -> None:
-    pauses = growing_pauses(*_PAUSES)
+    pauses = growing_pauses()
     with client.events("MIGRATION") as events:
         while await _saves(client):
             with suppress(QmpRefused):
@@ -91,7 +80,7 @@ async def settle_devices(client: QmpClient, table: Table, pending: Pending | Non
 
     Raises QemuError when QEMU doesn't let something go.
     """
-    there = await _have(client, "device")
+    there = await names_of(client, "device")
     if pending is not None:
         await _close_lent(client, pending.recipe)
         if pending.change == "plug":
@@ -99,7 +88,7 @@ async def settle_devices(client: QmpClient, table: Table, pending: Pending | Non
     for id, placed in table.placed.items():
         devices = _devices(placed.recipe)
         if devices and devices.isdisjoint(there):
-            await _take_away(client, placed.recipe, deadline)
+            await unplug(client, placed.recipe, deadline=deadline)
             table = table.without(id)
     await _free_sets(client, table.recipe())
     await _free_memory(client, there)
@@ -113,7 +102,7 @@ async def _settle_plug(
     if _devices(plugged.recipe) <= there:
         await tune_devices(client, [plugged.device])
         return pending.table
-    await _take_away(client, plugged.recipe, deadline)
+    await unplug(client, plugged.recipe, deadline=deadline)
     controllers = pending.table.controllers.keys() - table.controllers.keys()
     return table if there.isdisjoint(controllers) else pending.table.without(pending.id)
 
@@ -125,45 +114,8 @@ async def tune_devices(client: QmpClient, devices: Iterable[Device]) -> None:
             await client.execute(command, plain(arguments))
 
 
-async def _take_away(client: QmpClient, recipe: Recipe, deadline: float) -> None:
-    """Undo all steps, the last first, whichever are there."""
-    for step in reversed(recipe):
-        if step.kind == "netdev":  # QEMU doesn't tell which it has
-            with suppress(QmpRefused):
-                await unplug(client, (step,), deadline=deadline)
-        elif _name(step) in await _have(client, step.kind):
-            await _release(client, step, deadline)
-
-
-async def _release(client: QmpClient, step: Step, deadline: float) -> None:
-    """Undo a step. A device that is no longer listed may hold its back end a moment longer, until DEVICE_DELETED."""
-    pauses = growing_pauses(*_PAUSES)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + deadline
-    with client.events("DEVICE_DELETED") as events:
-        while True:
-            try:
-                await unplug(client, (step,), deadline=deadline)
-                return
-            except QmpRefused:
-                if loop.time() > until:
-                    raise
-            await wait_for_news(events, next(pauses))
-
-
-async def _have(client: QmpClient, kind: Kind) -> frozenset[str]:
-    """The names of all of a kind that QEMU has."""
-    command, arguments, key = _LISTS[kind]
-    listing: Any = await client.execute(command, arguments, deadline=Deadline.QUICK)
-    return frozenset(entry.get(key, "") for entry in listing)
-
-
-def _name(step: Step) -> str:
-    return str(step.props.get("node-name" if step.kind == "blockdev" else "id"))
-
-
 def _devices(recipe: Recipe) -> frozenset[str]:
-    return frozenset(_name(step) for step in recipe if step.kind == "device")
+    return frozenset(name_of(step) for step in recipe if step.kind == "device")
 
 
 async def _close_lent(client: QmpClient, recipe: Recipe) -> None:
@@ -188,7 +140,7 @@ async def _free_sets(client: QmpClient, used: Recipe) -> None:
 
 async def _free_memory(client: QmpClient, there: frozenset[str]) -> None:
     """Remove what was to be the memory of a DIMM that never came, or has gone; see `plan_dimm`."""
-    for name in await _have(client, "object"):
+    for name in await names_of(client, "object"):
         found = _DIMM_MEMORY.fullmatch(name)
         if found and found[1] not in there:
             with suppress(QmpRefused):

@@ -19,8 +19,8 @@ from typing import Final
 
 from gavotte.errors import HostError, Unsupported
 from gavotte.hypervisor.devices import Share
-from gavotte.hypervisor.qemu.helpers import Helper, tool
-from gavotte.qemu.binary import find_program
+from gavotte.hypervisor.qemu.helpers import Helper
+from gavotte.qemu.binary import find_program, tool
 from gavotte.qemu.fds import FdLedger
 
 __all__ = ["Virtiofsd", "find_virtiofsd", "start_virtiofsd"]

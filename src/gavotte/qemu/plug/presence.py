@@ -7,7 +7,7 @@ from typing import Any, Final
 from gavotte.qemu.props import Kind, Step
 from gavotte.qmp.client import Deadline, QmpClient
 
-__all__ = ["has_step", "is_there"]
+__all__ = ["has_step", "is_there", "name_of", "names_of"]
 
 # The query, its arguments, and what names a thing in the answer. QEMU has no query for net back ends.
 _QUERIES: Final[dict[Kind, tuple[str, dict[str, Any], str]]] = {
@@ -20,8 +20,12 @@ _QUERIES: Final[dict[Kind, tuple[str, dict[str, Any], str]]] = {
 
 async def has_step(client: QmpClient, step: Step, *, deadline: float = Deadline.QUICK) -> bool | None:
     """Tells whether QEMU has what that step makes; see `is_there`."""
-    name = step.props.get("node-name" if step.kind == "blockdev" else "id")
-    return await is_there(client, step.kind, str(name), deadline=deadline)
+    return await is_there(client, step.kind, name_of(step), deadline=deadline)
+
+
+def name_of(step: Step) -> str:
+    """Gives the name by which QEMU knows what that step makes."""
+    return str(step.props.get("node-name" if step.kind == "blockdev" else "id"))
 
 
 async def is_there(client: QmpClient, kind: Kind, id: str, *, deadline: float = Deadline.QUICK) -> bool | None:
@@ -29,8 +33,11 @@ async def is_there(client: QmpClient, kind: Kind, id: str, *, deadline: float = 
 
     Raises what `execute` does.
     """
-    if kind not in _QUERIES:
-        return None
+    return id in await names_of(client, kind, deadline=deadline) if kind in _QUERIES else None
+
+
+async def names_of(client: QmpClient, kind: Kind, *, deadline: float = Deadline.QUICK) -> frozenset[str]:
+    """Gives the names of all of a kind that QEMU has. Raises KeyError for a kind that QEMU can't be asked about."""
     command, arguments, key = _QUERIES[kind]
     listing: Any = await client.execute(command, arguments, deadline=deadline)
-    return any(entry.get(key) == id for entry in listing)
+    return frozenset(entry.get(key, "") for entry in listing)

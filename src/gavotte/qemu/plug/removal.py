@@ -15,7 +15,7 @@ from gavotte.qmp.client import Deadline, QmpClient
 from gavotte.qmp.events import EventStream
 from gavotte.qmp.wire import Json
 
-__all__ = ["Removal", "forgive", "remove_device", "remove_sets"]
+__all__ = ["Removal", "ask_to_go", "forgive", "remove_device", "remove_sets"]
 
 _DELETED = "DEVICE_DELETED"
 _GUEST_ERROR = "DEVICE_UNPLUG_GUEST_ERROR"
@@ -85,7 +85,7 @@ async def remove_device(client: QmpClient, id: str, *, deadline: float = Deadlin
     with client.events(_DELETED, _GUEST_ERROR) as events:  # before the command: the event may come with its answer
         try:
             async with asyncio.timeout(deadline):
-                await _ask_to_go(client, id)
+                await ask_to_go(client, id)
                 async for event in events:
                     if event.data.get("device") == id:
                         if event.name == _GUEST_ERROR:
@@ -98,7 +98,8 @@ async def remove_device(client: QmpClient, id: str, *, deadline: float = Deadlin
     raise OutcomeUnknown("device_del", f"the connection ended before {id!r} was gone")
 
 
-async def _ask_to_go(client: QmpClient, id: str) -> None:
+async def ask_to_go(client: QmpClient, id: str) -> None:
+    """Asks for the removal of a device, unless that was done before. Raises what `execute` does."""
     try:
         await client.execute("device_del", {"id": id})
     except QmpRefused as error:

@@ -6,7 +6,6 @@ import fcntl
 import os
 import select
 import socket
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from gavotte.sandbox.keeper.wire import (
     error_from_json,
 )
 from gavotte.sandbox.register import DEAD, SOCKET, Entry
+from gavotte.sandbox.store import run_root
 
 __all__ = ["Line", "connect", "launch"]
 
@@ -207,8 +207,6 @@ def launch(name: str) -> Line:
     """Start a keeper for sandbox `name`, detached from this process and its terminal; the line to it."""
     import subprocess
 
-    from gavotte.sandbox.store import run_root
-
     ours, theirs = socket.socketpair()
     with theirs:
         try:
@@ -234,9 +232,3 @@ def _import_path() -> str:
     """Where a new interpreter finds this very Gavotte, installed or not."""
     here = os.fspath(Path(__file__).parents[3])
     return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
-
-
-def peer_uid(sock: socket.socket) -> int:
-    """Who is at the other end (unix(7), SO_PEERCRED)."""
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import Coroutine
 from typing import Any
 
@@ -37,6 +38,13 @@ class Connection:
     async def over(cls, sock: socket.socket) -> Connection:
         """The connection that a connected socket is."""
         return cls(*await asyncio.open_unix_connection(sock=sock))
+
+    @property
+    def uid(self) -> int:
+        """Whose process is at the other end (unix(7), SO_PEERCRED)."""
+        sock: socket.socket = self._writer.get_extra_info("socket")
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[1])
 
     async def request(self) -> dict[str, Any]:
         """Say hello, and wait for what the client wants. Raises Malformed, EOFError, TimeoutError, UsageError."""

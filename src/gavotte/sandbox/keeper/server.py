@@ -19,7 +19,7 @@ from gavotte.errors import Bug, GavotteError, UsageError
 from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.qemu.pids import ProcessId
 from gavotte.sandbox import register
-from gavotte.sandbox.keeper.client import directory_fd, peer_uid
+from gavotte.sandbox.keeper.client import directory_fd
 from gavotte.sandbox.keeper.connection import Connection
 from gavotte.sandbox.keeper.log import BoundedLog
 from gavotte.sandbox.keeper.operations import OPERATIONS
@@ -27,7 +27,7 @@ from gavotte.sandbox.keeper.session import hang_up
 from gavotte.sandbox.keeper.wire import Malformed
 from gavotte.sandbox.lifecycle import AsyncSandbox
 from gavotte.sandbox.register import Entry
-from gavotte.sandbox.store import UNFINISHED, RunDirectory, run_root
+from gavotte.sandbox.store import REGISTER, UNFINISHED, RunDirectory, run_root
 
 __all__ = ["Keeper", "keep"]
 
@@ -102,7 +102,7 @@ class Keeper:
             (self.path / UNFINISHED).touch()
             self._entry = Entry.new(self.path, request["argv"], request["summary"], remove=request["remove"])
             self.entry.write()
-            undo.callback((self.path / register.REGISTER).unlink)  # else the directory would stay, for its sake
+            undo.callback((self.path / REGISTER).unlink)  # else the directory would stay, for its sake
             _complain_to(self.path / register.KEEPER_LOG)
             box = self._box = AsyncSandbox(**request["options"], name=self.path.name, keep=True)
             await box.start(directory=self._directory)
@@ -243,7 +243,7 @@ class Keeper:
             task.add_done_callback(self._clients.discard)
         connection = Connection(reader, writer)
         try:
-            if peer_uid(writer.get_extra_info("socket")) == os.getuid():
+            if connection.uid == os.getuid():
                 await self._serve(connection)
         except (EOFError, Malformed, TimeoutError):
             pass  # a client that has gone, or that isn't one

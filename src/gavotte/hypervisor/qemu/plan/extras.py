@@ -22,9 +22,8 @@ def plan_rng(rng: Rng, row: Machine, place: PropertyMap) -> Recipe:
         missing = "period" if rng.max_bytes else "max_bytes"
         raise UsageError("a bound is so many bytes in so many milliseconds", path=missing, hint="give both, or neither")
     bound: dict[str, Json] = {"max-bytes": rng.max_bytes, "period": rng.period} if rng.period else {}
-    file = part(
-        rng.id, "file"
-    )  # QEMU finds a link's end by the last name of a path, and `rng` is a property's name too
+    # QEMU finds a link's end by the last name of a path, and `rng` is a property's name too
+    file = part(rng.id, "file")
     return (
         Step("object", {"qom-type": "rng-random", "id": file, "filename": os.fspath(rng.filename)}),
         Step("device", {"driver": f"virtio-rng-{row.virtio}", "id": rng.id, "rng": file, **bound, **place}),

@@ -18,7 +18,7 @@ from gavotte.guest import agent
 from gavotte.guest.channel import Channel
 from gavotte.guest.command import AsyncProcess, Exit
 from tests.support.agents import DEADLINE, PYTHON
-from tests.support.channels import Peer, guest_channel, peer_channel
+from tests.support.channels import Peer, guest_channel, peer_channel, resting_fds
 from tests.support.qmp_server import run
 
 QUIET = 0.05  # seconds for which nothing has to happen
@@ -343,14 +343,14 @@ def test_closing_a_command_whose_output_nobody_reads_does_not_wait_for_ever() ->
     async def main() -> None:
         async with guest_channel() as (channel, guest):
             await (await spawn(channel, "true")).wait()
-            before = guest.open_fds()
+            before = await resting_fds(channel, guest)
             for argv in (["yes"], ["sh", "-c", "yes >&2"], ["head", "-c", "400000", "/dev/zero"]):
                 process = await spawn(channel, *argv)
                 async with asyncio.timeout(DEADLINE):
                     await process.stdout.read(1) if argv != ["sh", "-c", "yes >&2"] else await process.stderr.read(1)
                     await process.close()
                 assert process.returncode is not None
-            assert guest.open_fds() == before
+            assert await resting_fds(channel, guest) == before
 
     run(main)
 

@@ -141,11 +141,23 @@ class AgentProcess:
         """How many file descriptors the agent holds."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    def comes_to_hold(self, count: int) -> bool:
+        """Whether it holds so many in the end: the process that stands by for the next command is made by and by."""
+        until = time.monotonic() + DEADLINE
+        while self.open_fds() != count and time.monotonic() < until:
+            os.sched_yield()
+        return self.open_fds() == count
+
     def stage_pid(self) -> int:
         """The stage's process id, as the host sees it."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         assert len(children) == 1, children
         return int(children[0])
+
+    def standbys(self) -> int:
+        """How many processes the stage has, of which one stands by when none is a command."""
+        stage = self.stage_pid()
+        return len(Path(f"/proc/{stage}/task/{stage}/children").read_text().split())
 
     def close(self) -> int:
         """End it; gives its exit status, which is 0 when it left by itself."""
@@ -287,6 +299,16 @@ class Line:
         channel = self.request("no such operation")
         self.take(channel, agent.ERROR)
 
+    def resting_fds(self) -> int:
+        """How many fds the agent holds once a process stands by for the next command."""
+        until = time.monotonic() + DEADLINE
+        same, count = 0, -1
+        while same < 5 and time.monotonic() < until:
+            self.settle()
+            now = self.process.open_fds() if self.process.standbys() else -1
+            same, count = (same + 1 if now == count >= 0 else 0), now
+        return count
+
     def drop_pending(self) -> list[agent.Frame]:
         """Forget what no test took; gives it."""
         frames = list(self.pending)
@@ -346,13 +368,13 @@ class SharedGuest:
             with exempt():
                 self._line = self._stack.enter_context(guest())
         line = self._line
-        before = line.process.open_fds()
+        before = line.resting_fds()
         self._line = None
         try:
             yield line
             assert line.run("echo", "still here").stdout == b"still here\n"
             assert not [frame for frame in line.drop_pending() if frame.kind == agent.NOTICE]
-            assert line.process.open_fds() == before, "the agent holds on to file descriptors"
+            assert line.process.comes_to_hold(before), "the agent holds on to file descriptors"
             self._line = line
         finally:
             if self._line is None:

@@ -17,7 +17,7 @@ from gavotte.guest.channel import Channel
 from gavotte.guest.command import AsyncProcess
 from tests.support.agents import DEADLINE, SETUP, AgentProcess, skip_unless_possible
 
-__all__ = ["Peer", "guest_channel", "peer_channel", "started"]
+__all__ = ["Peer", "guest_channel", "peer_channel", "resting_fds", "started"]
 
 
 async def _console_of(process: AgentProcess) -> str:
@@ -37,6 +37,17 @@ async def guest_channel() -> AsyncIterator[tuple[Channel, AgentProcess]]:
             yield channel, process
         finally:
             await channel.close()
+
+
+async def resting_fds(channel: Channel, process: AgentProcess) -> int:
+    """How many fds the agent holds when no command runs, and a process stands by for the next."""
+    same, count = 0, -1
+    async with asyncio.timeout(DEADLINE):
+        while same < 5:
+            await channel.request("signal", target=0, signal=0)  # it has acted on all that came before
+            now = process.open_fds() if process.standbys() == 1 else -1
+            same, count = (same + 1 if now == count >= 0 else 0), now
+    return count
 
 
 class Peer:

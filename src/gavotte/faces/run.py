@@ -83,7 +83,7 @@ async def _run(request: RunRequest, options: Mapping[str, Any]) -> int:
 
 
 async def _start(box: AsyncSandbox, request: RunRequest) -> None:
-    await box.start()
+    await box.start(sealed=False)
     if box.accel != "kvm" and not request.quiet and box.spec.accel == "auto" and box.spec.arch == host_arch():
         say(f"note: running on {box.accel.upper()} (emulation): {box.accel_reason}")
     if request.verbose:

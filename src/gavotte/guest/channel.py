@@ -84,13 +84,45 @@ class Channel:
         it when it broke. Raises AgentError on a broken line, and at the deadline when the agent doesn't know the token
         or the other manager still has the line. Owns `sock` in any case.
         """
+        channel, _ = await cls._taken(sock, token, last_words, deadline, "resume", {})
+        return channel
+
+    @classmethod
+    async def restore(
+        cls,
+        sock: socket.socket,
+        token: str,
+        last_words: Callable[[], Awaitable[str]],
+        fields: Mapping[str, Any],
+        deadline: float = 30.0,
+    ) -> tuple[Channel, dict[str, Any]]:
+        """The line to the agent of a copy of a guest that was set up with this `token`, and what it says.
+
+        It is a guest of its own by then, as `fields` tell (`gavotte.guest.agent.restore`). Raises as `attach`, and
+        AgentError when it can't be. Owns `sock` in any case.
+        """
+        channel, answer = await cls._taken(sock, token, last_words, deadline, "restore", fields)
+        if problem := answer.get("problem"):
+            await channel.close()
+            raise AgentError(f"the guest can't become one of its own: {printable(problem)}")
+        return channel, answer
+
+    @classmethod
+    async def _taken(
+        cls,
+        sock: socket.socket,
+        token: str,
+        last_words: Callable[[], Awaitable[str]],
+        deadline: float,
+        operation: str,
+        fields: Mapping[str, Any],
+    ) -> tuple[Channel, dict[str, Any]]:
         channel = cls(sock, last_words)
         try:
-            await channel._take_over(bytes.fromhex(token), deadline)
+            return channel, await channel._take_over(bytes.fromhex(token), deadline, operation, fields)
         except BaseException:
             await channel.close()
             raise
-        return channel
 
     @property
     def processes(self) -> Mapping[int, AsyncProcess]:
@@ -113,15 +145,22 @@ class Channel:
         finally:
             del self._requests[number]
 
-    async def _take_over(self, token: bytes, deadline: float) -> None:
-        """Write the token, and behind it a request whose number says which of the answers is ours."""
+    async def tell(self, operation: str, **fields: Any) -> None:
+        """Ask the agent, and don't wait for its reply: it acts on this before what is sent after it."""
+        await self._send_request(next(self._numbers), operation, fields)
+
+    async def _take_over(
+        self, token: bytes, deadline: float, operation: str, fields: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write the token, and behind it a request whose number says which of the answers is ours; gives that."""
         number = agent.FIRST_RESUMER + secrets.randbelow(1 << 31)
         self._needle = token + agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4]  # but for the length
-        self._requests[number] = future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._requests[number] = future
         try:
             async with asyncio.timeout(deadline):
-                await self.send(token + agent.encode_json(agent.REQUEST, number, {"op": "resume"}))
-                await future
+                await self.send(token + agent.encode_json(agent.REQUEST, number, {"op": operation, **fields}))
+                return dict(await future)
         except TimeoutError:
             raise AgentError(
                 f"the guest's agent didn't hand over the line within {deadline:g} s",

@@ -17,6 +17,7 @@ __all__ = [
     "Console",
     "Device",
     "Disk",
+    "Latent",
     "Nic",
     "Passt",
     "Port",
@@ -196,6 +197,17 @@ class Vsock:
 
 
 @dataclass(frozen=True)
+class Latent:
+    """A place for a virtio device in a template: an empty one, which clones have their own in place of.
+
+    The guest's drivers must leave it alone. Kinds: a Disk on virtio-blk, a Nic of one queue, a Share by 9p.
+    """
+
+    id: str
+    kind: Literal["disk", "nic", "share"]
+
+
+@dataclass(frozen=True)
 class Raw:
     """Any other device, as a property map in QEMU's words with its `driver`; the id is added.
 
@@ -207,4 +219,6 @@ class Raw:
     backends: Recipe = field(default=())
 
 
-Device: TypeAlias = Disk | Nic | Share | Port | Console | Rng | Balloon | Watchdog | VmGenId | PvPanic | Vsock | Raw
+Device: TypeAlias = (
+    Disk | Nic | Share | Port | Console | Rng | Balloon | Watchdog | VmGenId | PvPanic | Vsock | Latent | Raw
+)

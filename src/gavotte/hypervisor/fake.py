@@ -224,11 +224,32 @@ class FakeVm:
             self._memory = replace(self._memory, plugged=saved["plugged"], requested=saved["plugged"])
             _tell(progress, len(data))
 
+    async def freeze(self) -> bytes:
+        async with self._changing("freeze", *_GOING, needs=(Ability.CLONE,)):
+            self._check_file(private=False)
+            if self._state is VmState.RUNNING:
+                self._move(VmState.PAUSED, events.Paused())
+            return _MAGIC + json.dumps({"devices": sorted(self._plugged), "vcpus": self._vcpus}).encode() + b"\n"
+
+    async def clone(self, state: bytes, *, memory: int = 0) -> None:
+        async with self._beginning("clone", Ability.CLONE):
+            self._check_file(private=True)
+            if not state.startswith(_MAGIC) or not state.endswith(b"\n"):
+                raise SaveFailed("this is no state that this driver gave")
+            if len(json.loads(state[len(_MAGIC) :])["devices"]) != len(self._plugged):
+                raise SaveFailed("the template had other devices")
+            self._memory = replace(self._memory, plugged=memory, requested=memory)
+
+    def _check_file(self, *, private: bool) -> None:
+        memory = self.config.memory_file
+        if memory is None or memory.fd is None or memory.private is not private:
+            raise UsageError("the memory's file is not of that kind", path="memory_file")
+
     # --- devices ------------------------------------------------------------------------------------------------------
 
     @property
     def plugged(self) -> Mapping[str, Device]:
-        return dict(self._plugged)
+        return {id: device for id, device in self._plugged.items() if not isinstance(device, devices.Latent)}
 
     async def plug(self, device: Device, *, deadline: float = 30.0) -> None:
         hot = (Ability.PLUG,) if self._state in _GOING else ()

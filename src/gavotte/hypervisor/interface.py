@@ -21,12 +21,14 @@ __all__ = [
     "Ability",
     "Capabilities",
     "Checked",
+    "Cloning",
     "Health",
     "Hypervisor",
     "Introspection",
     "Lifecycle",
     "MachineConfig",
     "Memory",
+    "MemoryFile",
     "OnProgress",
     "Pausing",
     "Plugging",
@@ -41,6 +43,18 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class MemoryFile:
+    """A guest's memory as a file of just its size, by an open descriptor, which stays the caller's.
+
+    What the guest writes goes to the file; if it is `private`, to copies of pages that are the machine's alone. Without
+    a descriptor it is memory without a file, for a machine that is loaded and had one when it was saved.
+    """
+
+    fd: int | None
+    private: bool = False
+
+
+@dataclass(frozen=True)
 class MachineConfig:
     """All that a machine is made of when it is created. Sizes in bytes.
 
@@ -49,6 +63,7 @@ class MachineConfig:
     `shared_memory` lets other processes serve the guest's memory, as virtiofs needs.
     `dump` is a directory: a guest that reports a panic leaves its memory there, if there is room for it. It reports by
     a PvPanic among the devices; guests of s390x and ppc64 do without.
+    `memory_file` is where its memory is, for templates and their clones.
     """
 
     name: str
@@ -66,6 +81,7 @@ class MachineConfig:
     slots: int = 0
     shared_memory: bool = False
     dump: Path | None = None
+    memory_file: MemoryFile | None = None
 
 
 class VmState(enum.Enum):
@@ -84,6 +100,7 @@ class Ability(enum.Enum):
     PAUSE = "pause and resume"
     RESET = "reset"
     SAVE = "save and load"
+    CLONE = "templates and clones"
     PLUG = "plug devices while it runs"
     ADD_VCPUS = "more vCPUs while it runs"
     REMOVE_VCPUS = "fewer vCPUs while it runs"
@@ -248,6 +265,24 @@ class Saving(Protocol):
 
 
 @runtime_checkable
+class Cloning(Protocol):
+    """Many machines from one, the template: a copy on write of its memory, and the state of its devices for each.
+
+    Template and clones are made of the same devices at the same places. Where the template has a Latent, a clone may
+    have a real one of that kind."""
+
+    async def freeze(self) -> bytes:
+        """Have it stand still for good, and give the state of its devices; its memory is in the `memory_file`.
+
+        Raises SaveFailed."""
+
+    async def clone(self, state: bytes, *, memory: int = 0) -> None:
+        """Start it from what `freeze` gave, instead of `start`, on a private `memory_file`.
+
+        With `memory`, the guest is asked to take so many bytes, which isn't waited for. Raises SaveFailed."""
+
+
+@runtime_checkable
 class Plugging(Protocol):
     """Devices that come and go. Before the start they become part of it; later they are plugged hot."""
 
@@ -303,5 +338,5 @@ class Introspection(Protocol):
 
 
 @runtime_checkable
-class Hypervisor(Lifecycle, Pausing, Saving, Plugging, Resizing, Introspection, Protocol):
+class Hypervisor(Lifecycle, Pausing, Saving, Cloning, Plugging, Resizing, Introspection, Protocol):
     """All of them: what the drivers are."""

@@ -26,7 +26,7 @@ class Machine:
     in: with less, kernel and initramfs leave a command nothing to run in. Memory is added to a machine that runs by
     `virtio_mem`, where the binary has it too, or by DIMMs of multiples of `dimm` bytes (0: it takes none).
     Devices are added to a machine that runs by `hotplug`: behind PCI Express ports, on the PCI bus that it has anyway,
-    by channel device numbers, or not at all.
+    by channel device numbers, or not at all. `clones`: copies of a machine that stands still were seen to run on.
     """
 
     arch: str
@@ -42,6 +42,7 @@ class Machine:
     virtio_mem: bool = False
     dimm: int = 0
     hotplug: Literal["pcie", "pci", "ccw", ""] = "pcie"
+    clones: bool = False
 
 
 # What a sandbox has no use for costs start-up time under emulation: each device is probed by firmware and kernel.
@@ -52,7 +53,7 @@ _PC_DIMM = 128 << 20
 
 # The first row of an architecture is its default.
 MACHINES = (
-    Machine("x86_64", "q35", "pc-q35-", {**_PC, "sata": False}, virtio_mem=True, dimm=_PC_DIMM),
+    Machine("x86_64", "q35", "pc-q35-", {**_PC, "sata": False}, virtio_mem=True, dimm=_PC_DIMM, clones=True),
     Machine("x86_64", "pc", "pc-i440fx-", _PC, virtio_mem=True, dimm=_PC_DIMM, hotplug="pci"),
     # Debian's kernel has no virtio-mmio device tables there: without PCI it finds no virtio device at all
     Machine("x86_64", "microvm", options={"pcie": True, "isa-serial": False}, hotplug=""),

@@ -76,7 +76,7 @@ async def probe(
     from dataclasses import replace
 
     small = replace(spec, memory=256 << 20, cpus=1, append="earlyprintk=ttyS0 loglevel=7", slots=0)
-    small = replace(small, max_cpus=0, max_memory=0, shared_memory=False)
+    small = replace(small, max_cpus=0, max_memory=0, shared_memory=False, devices=())
     config = machine_config("gavotte-probe", small, accel, files)
     vm = QemuVm(binary, config)
     try:

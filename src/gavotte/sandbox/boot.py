@@ -12,16 +12,17 @@ from gavotte.errors import AgentError, GuestSilent
 from gavotte.guest import agent
 from gavotte.guest.channel import Channel
 from gavotte.hypervisor.devices import Disk, Port, Rng
-from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.interface import MachineConfig, MemoryFile
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.sandbox.artifacts import Artifacts
 from gavotte.sandbox.spec import Spec
 
-__all__ = ["AGENT_PORT", "ROOT_SERIAL", "attach_machine", "machine_config", "start_machine"]
+__all__ = ["AGENT_PORT", "ROOT", "attach_machine", "last_words_of", "machine_config", "start_machine"]
 
 AGENT_PORT = "agent"
-ROOT_SERIAL = "gavotte-root"
+_ROOT_SERIAL = "gavotte-root"
+ROOT = {"serial": _ROOT_SERIAL, "fstype": "squashfs"}  # by which the agent finds it
 
 # A panic must end the process, not loop (with QEMU's -no-reboot); `quiet`, since each character of an emulated
 # serial port costs microseconds.
@@ -31,11 +32,14 @@ _APPEND = "quiet panic=-1 reboot=t"
 # /bin/true and its libraries anew each time, 30 ms instead of 8. The machine is the boundary, not the layout.
 _APPEND_FOR = {"tcg": "norandmaps"}
 
-# Without it, Debian's kernel leaves memory that is added by virtio-mem offline; movable, so that it can be given back.
-_APPEND_GROWING = "memhp_default_state=online_movable"
+# Without the first, Debian's kernel leaves memory that is added by virtio-mem offline; movable, so that it can be given
+# back. The second is 4 MiB, where 64 would be set aside for devices that can't reach so far, which a virtio device can.
+_APPEND_GROWING = "memhp_default_state=online_movable swiotlb=2048"
 
 
-def machine_config(name: str, spec: Spec, accel: str, files: Artifacts) -> MachineConfig:
+def machine_config(
+    name: str, spec: Spec, accel: str, files: Artifacts, memory_file: MemoryFile | None = None
+) -> MachineConfig:
     """The machine for a sandbox. Pure."""
     serial = machine_row(spec.arch, spec.machine).serial
     growing = _APPEND_GROWING if spec.max_memory else None
@@ -52,12 +56,13 @@ def machine_config(name: str, spec: Spec, accel: str, files: Artifacts) -> Machi
         devices=(
             Rng("entropy"),
             Port(AGENT_PORT, agent.PORT_NAME),
-            Disk("root", files.rootfs, ROOT_SERIAL, read_only=True),
+            Disk("root", files.rootfs, _ROOT_SERIAL, read_only=True),
         ),
         max_vcpus=spec.max_cpus,
         max_memory=spec.max_memory,
-        slots=spec.slots,
+        slots=max(spec.slots, len(spec.devices)),
         shared_memory=spec.shared_memory,
+        memory_file=memory_file,
     )
 
 

@@ -59,4 +59,4 @@ class Kept:
 def _spec(value: dict[str, Any]) -> Spec:
     """The request; the machine's own record knows its devices."""
     paths = {name: Path(value[name]) for name in _PATHS if value[name] is not None}
-    return Spec(**{**value, **paths, "devices": ()})
+    return Spec(**{"cold": False, **value, **paths, "devices": ()})

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Self
 
 from gavotte.errors import ForeignProcess, StateError, UsageError
@@ -20,11 +18,14 @@ from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from gavotte.sandbox.accel import choose_accel
 from gavotte.sandbox.artifacts import find_artifacts
-from gavotte.sandbox.boot import ROOT_SERIAL, attach_machine, machine_config, start_machine
+from gavotte.sandbox.boot import attach_machine
 from gavotte.sandbox.growth import Size, resize
 from gavotte.sandbox.kept import Kept
+from gavotte.sandbox.phases import Phases
+from gavotte.sandbox.renewal import renew_guest
 from gavotte.sandbox.result import MAX_OUTPUT, Result, run_to_end
 from gavotte.sandbox.spec import Spec, check_device, make_spec
+from gavotte.sandbox.start import Starter
 from gavotte.sandbox.store import UNFINISHED, RunDirectory, run_root, sweep
 from gavotte.sandbox.words import check_argv, check_env, check_name
 
@@ -51,6 +52,7 @@ class AsyncSandbox:
     `memory` is a size (256M, 2G) or a number of bytes; `accel` is auto, kvm or tcg; `kernel`, `initrd`, `append`
     and `qemu` replace or extend what Gavotte brings. `slots` devices can be plugged, beside the `devices` that are
     there at once; it can grow to `max_cpus` and `max_memory`. With `shared_memory` a Share can be virtiofs.
+    It is a copy of a template, which starts in a fraction of a boot's time, unless that can't be or `cold` is set.
     With `name` and `keep` it outlives its process, unless it is closed: `attach` takes it over.
     Bad values raise UsageError or HostError at once.
     """
@@ -65,7 +67,9 @@ class AsyncSandbox:
         self.accel = ""  # what it runs on, and why; known when it has started
         self.accel_reason = ""
         self.root_size = 0  # bytes that can be written to its root
-        self.phases: list[tuple[str, float]] = []  # what its start spent time on, in seconds
+        self.template = ""  # the key of the template that it is a copy of
+        self.cold_reason = ""  # if it booted for real, why
+        self.phases = Phases()  # what its start spent time on, in seconds
         self._maker = os.getpid()
         self._stack = AsyncExitStack()
         self._directory: RunDirectory | None = None  # if it is ours
@@ -87,9 +91,10 @@ class AsyncSandbox:
 
     # life
 
-    async def start(self, *, directory: RunDirectory | None = None) -> None:
-        """Boot the guest; returns when it can run commands. Builds the guest image first if there is none, and says so
-        in the log. Its files go to `directory`, which stays the caller's; else to one that goes with it.
+    async def start(self, *, directory: RunDirectory | None = None, sealed: bool = True) -> None:
+        """Start the guest, as a copy of a template where that can be; returns when it can run commands. Guest image and
+        template are built first if there are none, which is told in the log. Its files go to `directory`, which stays
+        the caller's; else to one that goes with it. `sealed` is for processes that start several: see `Starter.start`.
 
         Raises HostError (QEMU, image, memory), GuestSilent, GuestDied, QemuExited; nothing is left then.
         """
@@ -97,7 +102,7 @@ class AsyncSandbox:
         if self.state is not State.NEW:
             raise StateError(f"{self.name} is {self.state.value}; a sandbox is started once: make another")
         self.state = State.STARTING
-        self._starting = asyncio.get_running_loop().create_task(self._start(directory))
+        self._starting = asyncio.get_running_loop().create_task(self._start(directory, sealed))
         try:
             await self._starting
         except BaseException as error:
@@ -108,38 +113,33 @@ class AsyncSandbox:
             raise
         self.state = State.RUNNING
 
-    async def _start(self, directory: RunDirectory | None) -> None:
-        with self._phase("sweep"):
+    async def _start(self, directory: RunDirectory | None, sealed: bool) -> None:
+        with self.phases.phase("sweep"):
             sweep()
-        with self._phase("image"):
+        with self.phases.phase("image"):
             binary = find_qemu(self.spec.arch, self.spec.qemu)
             files = await find_artifacts(self.spec)
-        with self._phase("accelerator"):
+        with self.phases.phase("accelerator"):
             choice = await choose_accel(binary, self.spec, files)
             self.accel, self.accel_reason = choice.accel, choice.why
         if directory is None:
             directory = self._directory = self._stack.enter_context(RunDirectory(self.name))
             if self.spec.keep:
                 (directory.path / UNFINISHED).touch()
-        with self._phase("boot"):
-            config = machine_config(self.name, self.spec, self.accel, files)
-            self._vm = QemuVm(binary, config, directory=directory.path, keep=self.spec.keep)
-            for device in self.spec.devices:
-                await self._vm.plug(device)
-            self._channel = await start_machine(self._vm, self.spec.boot_timeout)
-            self._stack.push_async_callback(self._stop)
-        with self._phase("setup"):
-            await self._set_up(self._channel, directory.path)
+        starter = Starter(
+            self.name, self.spec, self.accel, binary, files, directory.path, self.phases, seen=self._have_machine
+        )
+        started = await starter.start(sealed=sealed)
+        self._vm, self._channel, self.root_size = started.vm, started.channel, started.root_size
+        self.template, self.cold_reason = started.template, started.cold
+        self._stack.push_async_callback(self._stop)
+        if started.token is not None:
+            Kept(self.spec, self.accel, self.accel_reason, self.root_size, started.token).write(directory.path)
         if self._directory is not None:
             (directory.path / UNFINISHED).unlink(missing_ok=True)
 
-    async def _set_up(self, channel: Channel, directory: Path) -> None:
-        root = {"serial": ROOT_SERIAL, "fstype": "squashfs"}
-        token = os.urandom(16).hex() if self.spec.keep else None
-        reply = await channel.request("setup", root=root, hostname=self.name, time=time.time(), token=token)
-        self.root_size = int(reply["root_size"])
-        if token is not None:
-            Kept(self.spec, self.accel, self.accel_reason, self.root_size, token).write(directory)
+    def _have_machine(self, vm: QemuVm) -> None:
+        self._vm = vm
 
     @classmethod
     async def attach(cls, name: str, *, directory: RunDirectory | None = None) -> Self:
@@ -214,9 +214,6 @@ class AsyncSandbox:
         """The last of what the guest wrote to its console."""
         return self._vm.console if self._vm else ""
 
-    def _phase(self, name: str) -> _Phase:
-        return _Phase(self.phases, name)
-
     # commands
 
     async def spawn(
@@ -274,9 +271,12 @@ class AsyncSandbox:
         await self.vm.pause()
 
     async def resume(self) -> None:
-        """Have it go on."""
-        self._started()
+        """Have it go on, with the time of day set right."""
+        channel = self._started()
+        was_paused = self.paused
         await self.vm.resume()
+        if was_paused:
+            await renew_guest(channel, reseed=False)
 
     async def plug(self, device: Device) -> None:
         """Add a device while it runs; the guest has seen it when `ls /dev` shows it, moments later.
@@ -343,17 +343,3 @@ class AsyncSandbox:
         if self.paused:
             raise StateError(f"{self.name} is paused", hint="resume it first")
         return channel
-
-
-class _Phase:
-    """Times one phase of a start."""
-
-    def __init__(self, phases: list[tuple[str, float]], name: str) -> None:
-        self._phases, self._name = phases, name
-        self._began = 0.0
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._phases.append((self._name, time.monotonic() - self._began))

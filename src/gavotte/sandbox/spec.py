@@ -11,7 +11,7 @@ from gavotte.errors import HostError, UsageError
 from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.qemu.machines import host_arch
-from gavotte.sandbox.words import check_argv, check_env, check_name, parse_size
+from gavotte.sandbox.words import DEFAULT_MEMORY, check_argv, check_env, check_name, parse_size
 
 __all__ = ["ACCELS", "Spec", "check_argv", "check_device", "check_env", "make_spec", "parse_size"]
 
@@ -25,7 +25,8 @@ _MOST_MEMORY = 1 << 40  # what an emulated processor's 40 address lines reach
 class Spec:
     """A checked request. Sizes in bytes; None means Gavotte's own kernel, initramfs or binary.
 
-    `max_cpus` and `max_memory` are 0 where the machine needn't grow, `name` is empty where one is to be made up.
+    `max_cpus` and `max_memory` are 0 where the machine needn't grow, `name` is empty where one is to be made up. With
+    `cold`, it boots for real, and is no copy of a template.
     """
 
     memory: int
@@ -44,12 +45,13 @@ class Spec:
     shared_memory: bool
     name: str
     keep: bool
+    cold: bool
     devices: tuple[Device, ...]
 
 
 def make_spec(
     *,
-    memory: str | int = "512M",
+    memory: str | int = DEFAULT_MEMORY,
     cpus: int = 1,
     accel: str = "auto",
     arch: str | None = None,
@@ -65,6 +67,7 @@ def make_spec(
     shared_memory: bool = False,
     name: str | None = None,
     keep: bool = False,
+    cold: bool = False,
     devices: Sequence[Device] = (),
 ) -> Spec:
     """A Spec of these values. Raises UsageError for one that makes no sense, HostError for more than this host has.
@@ -103,6 +106,7 @@ def make_spec(
         shared_memory=_check_flag(shared_memory, "shared_memory"),
         name="" if name is None else check_name(name),
         keep=_check_flag(keep, "keep"),
+        cold=_check_flag(cold, "cold"),
         devices=tuple(check_device(device, f"devices[{n}]") for n, device in enumerate(devices)),
     )
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from gavotte.errors import UsageError
 
-__all__ = ["check_argv", "check_env", "check_name", "parse_size"]
+__all__ = ["DEFAULT_MEMORY", "check_argv", "check_env", "check_name", "parse_size"]
+
+DEFAULT_MEMORY = 512 << 20  # bytes that a sandbox has unless told otherwise
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 

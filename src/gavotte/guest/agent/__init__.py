@@ -53,6 +53,7 @@ NOTICE = 10  # agent -> host, on channel 0: something happened that no request a
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
+SEED_LENGTH = 32  # bytes, at least, that a copy's random numbers come from: what the kernel's generator is keyed with
 TOKEN_LENGTH = 16  # bytes of what a new manager takes the line over with: see `resume`
 FIRST_RESUMER = 1 << 31  # the request that does so has a random channel from here on, so that no older answer fits
 

@@ -89,18 +89,22 @@ class Boot:
         except OSError as error:  # a kernel of the user's own may lack them: commands are then killed by group
             log(f"no cgroups: {error}")
 
-    def make_root(self, wanted: dict[str, Json], memory: int) -> int:
+    def make_root(self, wanted: dict[str, Json], memory: int, *, latent: bool = False) -> int:
         """Mount the root that commands get: an overlay of memory over the image's file system. Returns its size.
 
         `wanted` has "lower" (a directory of ours) or "serial" (of the disk that holds a file system of "fstype").
-        `memory` is what commands have, in bytes.
+        `memory` is what commands have, in bytes. With `latent`, other virtio devices stay as they are.
         """
         lower = wanted.get("lower")
         if lower is None:
+            if latent:
+                from gavotte.guest.agent.latent import hold_back
+
+                hold_back()
             for name in ("virtio_blk", wanted["fstype"]):
                 self.devices.load(name)
             lower = "/run/lower"
-            disk = self.devices.wait_for("/sys/block", "serial", wanted["serial"])
+            disk = self.find_root(wanted["serial"], latent)
             self.devices.root_disk = os.path.basename(disk)
             mount(disk, lower, wanted["fstype"], MS_RDONLY)
         self.devices.load("overlay")
@@ -112,6 +116,16 @@ class Boot:
         mount("overlay", self.ROOT, "overlay", 0, data)
         return size
 
+    def find_root(self, serial: str, latent: bool) -> str:
+        if not latent:
+            return self.devices.wait_for("/sys/block", "serial", serial)
+        from gavotte.guest.agent.latent import bind_root, let_go, load_drivers
+
+        disk = bind_root(serial)
+        load_drivers(self.devices)
+        let_go()
+        return disk
+
     def resize_root(self, memory: int) -> int:
         """Let the root follow what commands have, in bytes; gives its size, which stays if more is written already."""
         data = f"size={writable_size(memory)}".encode()
@@ -119,6 +133,10 @@ class Boot:
             checked(libc.mount(None, WRITABLE.encode(), None, ctypes.c_ulong(MS_REMOUNT), data), WRITABLE)
         except OSError as error:
             log(str(error))
+        return self.root_size()
+
+    def root_size(self) -> int:
+        """Bytes that commands may write to their root."""
         status = os.statvfs(WRITABLE)
         return status.f_blocks * status.f_frsize
 

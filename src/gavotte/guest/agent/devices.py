@@ -37,6 +37,7 @@ class Devices:
         self.uevents: socket.socket | None = None
         self.root_disk = ""  # the name of the one that isn't shown
         self.show: Callable[[dict[str, Json]], None] = lambda _nodes: None
+        self.on_memory: Callable[[], None] | None = None  # told when memory has come or gone
         self._order: dict[str, list[str]] | None = None
         self._aliases: list[list[str]] = []  # pattern, its literal beginning, module
         self._loaded: set[str] = set()
@@ -139,6 +140,8 @@ class Devices:
                 self._missed = self._changed = True
                 continue
             fields = event.split(b"\0")
+            if self.on_memory is not None and b"SUBSYSTEM=memory" in fields:
+                self.on_memory()
             self._changed = self._changed or not nodes.EVENTS.isdisjoint(fields)
             if event.startswith(b"add@"):
                 for field in fields:

@@ -16,8 +16,12 @@ LARGEST_PACKET = 64 << 10  # well below the kernel's default socket buffer
 
 
 def send_packet(sock: socket.socket, value: Json, fds: Sequence[int] = ()) -> None:
-    """Send `value` and `fds`. What is too large for a packet goes in a memfd, first among the fds."""
-    data = json.dumps(value).encode()
+    """Send `value` and `fds`."""
+    send_document(sock, json.dumps(value).encode(), fds)
+
+
+def send_document(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
+    """Send a JSON document and `fds`. What is too large for a packet goes in a memfd, first among the fds."""
     if len(data) <= LARGEST_PACKET:
         socket.send_fds(sock, [data], list(fds))
         return

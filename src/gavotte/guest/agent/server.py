@@ -27,17 +27,18 @@ from gavotte.guest.agent import (
     PROTOCOL,
     REPLY,
     REQUEST,
-    STDERR,
     STDOUT,
     TOKEN_LENGTH,
-    WINDOW,
     Decoder,
     encode_json,
 )
 from gavotte.guest.agent.loop import Backlog, Loop
+from gavotte.guest.agent.online import total_memory
 from gavotte.guest.agent.packets import NONSENSE, Refusal, problem, receive_packet, send_packet
-from gavotte.guest.agent.streams import Command, Inlet, Outlet
-from gavotte.guest.agent.system import F_SETPIPE_SZ, close_all, ended_children, log
+from gavotte.guest.agent.renewal import reseed, set_clock
+from gavotte.guest.agent.starts import Start, Starts
+from gavotte.guest.agent.streams import Command
+from gavotte.guest.agent.system import ended_children, log
 from gavotte.guest.agent.world import StageHandle
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
@@ -54,10 +55,17 @@ MOST_ENDED = 64  # commands whose end is kept for the next manager
 def check_exec(request: dict[str, Json]) -> None:
     """Refuse a field of the wrong type here: the stage, which all commands hang on, relies on them."""
     texts = [request["cwd"], request["user"], *request["argv"], *request["env"].values()]
-    numbers = [request["window"] >> 16, *(request["tty"] or (24, 80))]
+    numbers = [request["window"] >> 16, *(request["tty"] or (24, 80)), int(bool(request["stdin"]))]
     good = type(request["argv"]) is list and request["argv"] and all(type(text) is str for text in texts)
-    if not good or len(numbers) != 3 or not all(type(n) is int and 0 <= n < 1 << 16 for n in numbers):
+    if not good or len(numbers) != 4 or not all(type(n) is int and 0 <= n < 1 << 16 for n in numbers):
         raise Refusal("malformed", "argv, env, cwd and user are text; window and the two of tty are numbers")
+
+
+def checked_token(text: Json) -> bytes:
+    token = bytes.fromhex(text or "")
+    if len(token) not in (0, TOKEN_LENGTH):
+        raise Refusal("malformed", f"a token has {TOKEN_LENGTH} bytes, not {len(token)}")
+    return token
 
 
 class Agent:
@@ -72,6 +80,7 @@ class Agent:
         self.token = b""
         self.last_channel = 0
         self.commands: dict[int, Command] = {}
+        self.starts = Starts(self)
         self.ended: dict[int, Command] = {}  # the last ones, by the channel they had
         self.stage: StageHandle | None = None
         self.world: tuple[str, str, int] | None = None  # root, hostname and memory, for a new stage
@@ -172,6 +181,8 @@ class Agent:
         elif frame.kind == CLOSE and outlet:
             outlet.close()
             self.finish_if_done(frame.channel)
+        elif frame.kind == CLOSE:
+            command.unwanted.add(frame.stream)
         elif frame.kind == DATA and command.inlet:
             command.inlet.feed(frame.payload)
         elif frame.kind == EOF and command.inlet:
@@ -182,25 +193,55 @@ class Agent:
     def op_setup(self, _channel: int, request: dict[str, Json]) -> Json:
         """Set the clock, make the user's root and start the stage. Replies with the writable root's size in bytes.
 
-        With a `token`, 16 bytes in hex, another manager can take the line over: see `resume`.
+        With a `token`, 16 bytes in hex, another manager can take the line over: see `resume`. With `latent`, the guest
+        is to be copied: it has one processor online, and leaves its latent devices to `restore`.
         """
         if self.stage is not None:
             raise Refusal("state", "the guest is set up already")
-        token = bytes.fromhex(request.get("token") or "")
-        if len(token) not in (0, TOKEN_LENGTH):
-            raise Refusal("malformed", f"a token has {TOKEN_LENGTH} bytes, not {len(token)}")
-        time.clock_settime(time.CLOCK_REALTIME, float(request["time"]))
+        token = checked_token(request.get("token"))
+        latent = bool(request.get("latent"))
+        set_clock(request["time"])
         memory = max(os.sysconf("SC_AVPHYS_PAGES") * PAGE - RESERVE, RESERVE)
-        size = self.boot.make_root(request["root"], memory)
+        size = self.boot.make_root(request["root"], memory, latent=latent)
         self.world = (self.boot.ROOT, request["hostname"], memory)
         self.reserved = os.sysconf("SC_PHYS_PAGES") * PAGE - memory
+        if latent:
+            from gavotte.guest.agent.online import turn_processors
+
+            turn_processors(1)
+            from gavotte.guest.agent import restore, resume  # noqa: F401  # a copy is not to wait for them
         self.start_stage()
         self.boot.devices.serve(self.loop, self.show_nodes)
-        if token:
-            from gavotte.guest.agent.resume import TokenCutter
-
-            self.token, self.cutter = token, TokenCutter(token)
+        self.take_token(token)
         return {"root_size": size}
+
+    def take_token(self, token: bytes) -> None:
+        """From now on, whoever has this may take the line over; nobody without one."""
+        from gavotte.guest.agent.resume import TokenCutter
+
+        self.token, self.cutter = token, TokenCutter(token) if token else None
+
+    def op_settle(self, channel: int, _request: dict[str, Json]) -> Json:
+        """Reply when a process stands by for the next command, and nothing is under way."""
+        if self.starts.standby is None:
+            self.starts.on_ready = lambda: self.send(encode_json(REPLY, channel, {}))
+            self.starts.ask()
+            return None
+        return {}
+
+    def op_restore(self, channel: int, request: dict[str, Json]) -> Json:
+        """Become a guest of its own, after a copy: see `restore`. Whoever asks has the token of the template."""
+        from gavotte.guest.agent import restore
+
+        restore.Restore(self, channel, request).begin()
+        return None  # when it is done
+
+    def op_renew(self, _channel: int, request: dict[str, Json]) -> Json:
+        """Set the clock, which stood still with the guest; and have other random numbers, if there is a `seed`."""
+        if request.get("seed"):
+            reseed(bytes.fromhex(request["seed"]))
+        set_clock(request["time"])
+        return {"time": time.time()}
 
     def op_online(self, channel: int, request: dict[str, Json]) -> Json:
         """Bring what was plugged online, and give commands what memory there is now, more or less than before.
@@ -213,6 +254,16 @@ class Agent:
             raise Refusal("malformed", f"{cpus!r} is no number of processors")
         self.loop.aside(lambda: self.bring_online(cpus), lambda result: self.on_online(channel, result))
         return None  # when it is done: a processor takes its time
+
+    def give_memory(self) -> int:
+        """Give the commands what memory there is now; the root's size then."""
+        if self.world is None:
+            raise Refusal("state", "the guest isn't set up yet")
+        memory = max(total_memory() - self.reserved, RESERVE)
+        self.world = (*self.world[:2], memory)
+        if self.stage:
+            self.stage.limit(memory)
+        return self.boot.resize_root(memory)
 
     def bring_online(self, cpus: int | None) -> Json:
         from gavotte.guest.agent import online
@@ -238,6 +289,7 @@ class Agent:
             raise Refusal("state", "the guest isn't set up yet")
         self.stage = StageHandle(*self.world, self.boot.cgroups)
         self.loop.watch(self.stage.control.fileno(), select.EPOLLIN, self.on_stage)
+        self.starts.ask()
         if self.nodes:
             self.show_nodes(self.nodes)
 
@@ -246,7 +298,7 @@ class Agent:
         self.nodes = nodes
         if self.stage is not None:
             try:
-                self.tell(self.stage, {"op": "nodes", "id": 0, "nodes": nodes})
+                self.tell(self.stage, {"op": "nodes", "nodes": nodes})
             except OSError as error:  # it has ended; the next one gets them
                 log(f"no nodes: {error}")
 
@@ -259,48 +311,24 @@ class Agent:
         send_packet(stage.control, message, fds)
 
     def op_exec(self, channel: int, request: dict[str, Json]) -> Json:
+        """Start a command. `started` and what follows comes from its process: see `starts`."""
         if channel in self.commands:
             raise Refusal("state", f"channel {channel} is in use")
         if self.stage is None:
             raise Refusal("state", "there is no stage to start commands in")
         check_exec(request)
-        command = Command(request["argv"], bool(request["tty"]))
-        theirs: list[int] = []
-        try:
-            if not request["tty"]:
-                self.make_pipes(channel, command, bool(request["stdin"]), int(request["window"]), theirs)
-            self.commands[channel] = command
-            words = ("op", "argv", "env", "cwd", "user", "tty", "window")
-            self.tell(self.stage, {"id": channel, **{word: request[word] for word in words}}, theirs)
-        except BaseException:
-            command.close()
-            self.commands.pop(channel, None)
-            raise
-        finally:
-            close_all(theirs)
-        return None  # the stage will say
-
-    def make_pipes(self, channel: int, command: Command, stdin: bool, window: int, theirs: list[int]) -> None:
-        """Connect the command's three streams; its ends go into `theirs`."""
-        if stdin:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            theirs.append(reader)
-            command.inlet = Inlet(self, channel, writer, terminal=False)
-        else:
-            theirs.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
-        for stream in (STDOUT, STDERR):
-            ours, writer = os.pipe2(os.O_CLOEXEC)
-            theirs.append(writer)
-            command.outlets[stream] = Outlet(self, channel, stream, ours, window)
-            fcntl.fcntl(ours, F_SETPIPE_SZ, 1 << 20)
+        command = self.commands[channel] = Command(request["argv"], bool(request["tty"]))
+        self.starts.add(Start(channel, command, request, json.dumps(request).encode()))
+        return None  # its process will say
 
     def op_signal(self, channel: int, request: dict[str, Json]) -> Json:
         """To the process group of the command on channel `target`; SIGKILL reaches all that it started."""
         number = request["signal"]
         if type(number) is not int or not 0 <= number <= 64:
             raise Refusal("malformed", f"there is no signal {number!r}")
-        if request["target"] in self.commands and self.stage is not None:
-            self.tell(self.stage, {"op": "signal", "id": int(request["target"]), "signal": number})
+        command = self.commands.get(request["target"])
+        if command is not None:
+            self.starts.signal(command, number)
         return {}
 
     def op_window(self, channel: int, request: dict[str, Json]) -> Json:
@@ -343,22 +371,15 @@ class Agent:
         except (EOFError, ConnectionResetError):
             self.loop.watch(self.stage.control.fileno(), 0, self.on_stage)
             return  # its end follows
-        channel = message["id"]
-        command = self.commands.get(channel)
-        if command is None:
-            close_all(fds)
-        elif message["op"] == "terminal":
-            command.inlet = Inlet(self, channel, os.dup(fds[0]), terminal=True)
-            command.outlets[STDOUT] = Outlet(self, channel, STDOUT, fds[0], WINDOW, terminal=True)
-        elif message["op"] == "started":
-            command.pid = message["pid"]
-            self.send(encode_json(REPLY, channel, {"pid": command.pid}))
-        elif message["op"] == "failed":
-            del self.commands[channel]
-            command.close()
-            self.refuse(channel, message["code"], message["message"])
+        if message["op"] == "standby":
+            self.starts.on_standby(message["pid"], fds)
+        elif message["op"] == "no-standby":
+            self.starts.on_no_standby(message["code"], message["message"])
         else:
-            self.end_command(channel, {k: v for k, v in message.items() if k not in ("op", "id")})
+            channel = self.starts.on_exited(message["pid"])
+            if channel is not None:
+                self.end_command(channel, {k: v for k, v in message.items() if k not in ("op", "pid")})
+            self.starts.ask()
 
     def end_command(self, channel: int, outcome: dict[str, Json]) -> None:
         command = self.commands[channel]
@@ -393,6 +414,7 @@ class Agent:
             log(why)
         self.loop.close(stage.control.detach())
         self.stage = None
+        self.starts.clear()
         for channel in list(self.commands):
             self.end_command(channel, {"lost": why})
         self.send(encode_json(NOTICE, 0, {"event": "stage-ended", "why": why}))

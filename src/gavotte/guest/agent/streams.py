@@ -133,6 +133,8 @@ class Command:
     def __init__(self, argv: list[str], tty: bool) -> None:
         self.argv, self.tty = shortened(argv, MOST_OF_ARGV), tty
         self.pid = 0  # until it is known to run
+        self.process = 0  # which process it is, or is about to be
+        self.unwanted: set[int] = set()  # streams that were closed before they came to be
         self.inlet: Inlet | None = None
         self.outlets: dict[int, Outlet] = {}
         self.exit: dict[str, Json] | None = None

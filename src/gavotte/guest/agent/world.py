@@ -11,6 +11,7 @@ import socket
 import time
 
 from gavotte.guest.agent.packets import receive_packet, send_packet
+from gavotte.guest.agent.renewal import name_root
 from gavotte.guest.agent.stage import Stage
 from gavotte.guest.agent.system import (
     HIDDEN,
@@ -71,9 +72,7 @@ def become_stage(control: socket.socket, root: str, hostname: str, cgroups: bool
         furnish(root, cgroups)
         pivot_into(root)
         socket.sethostname(hostname)
-        write_file("/etc/hostname", f"{hostname}\n")
-        write_file("/etc/hosts", f"127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n::1\tlocalhost ip6-localhost\n")
-        write_file("/etc/machine-id", os.urandom(16).hex() + "\n")
+        name_root("", hostname)
         resource.setrlimit(resource.RLIMIT_NOFILE, NOFILE)
         directory = os.open("/sys/fs/cgroup", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if cgroups else None
         send_packet(control, {"op": "ready"})

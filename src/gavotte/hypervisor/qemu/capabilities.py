@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -10,10 +10,11 @@ from gavotte.errors import Bug
 from gavotte.hypervisor.interface import Ability, Capabilities, MachineConfig
 from gavotte.hypervisor.qemu.plan import growth_of
 from gavotte.qemu.machines import Machine
-from gavotte.qemu.schema import Schema
+from gavotte.qemu.schema import Array, Enum, Schema
 
-__all__ = ["VSOCK", "capabilities_of"]
+__all__ = ["IGNORE_SHARED", "VSOCK", "capabilities_of"]
 
+IGNORE_SHARED: Final = "x-ignore-shared"
 VSOCK: Final = Path("/dev/vhost-vsock")
 
 _Why: TypeAlias = Callable[[MachineConfig, Machine, Schema], str]
@@ -101,6 +102,33 @@ def _on_pci(name: str) -> _Why:
     return why
 
 
+def _clone(config: MachineConfig, row: Machine, schema: Schema) -> str:
+    if not row.clones:
+        return f"copies of a machine {config.machine} for {config.arch} weren't seen to work"
+    if config.shared_memory:
+        return "the machine's memory is shared with other processes; leave out shared_memory"
+    if IGNORE_SHARED not in _migration_capabilities(schema):
+        return "this QEMU can't leave the memory out of a machine's state"
+    return "" if schema.object("memory-backend-file") else "this QEMU can't have its memory in a file"
+
+
+def _migration_capabilities(schema: Schema) -> Sequence[str]:
+    command = schema.command("migrate-set-capabilities")
+    if command is None:
+        return ()
+    listed = schema.type(schema.struct(command.arguments).members["capabilities"].type)
+    element = schema.struct(listed.element) if isinstance(listed, Array) else None
+    words = schema.type(element.members["capability"].type) if element else None
+    return words.values if isinstance(words, Enum) else ()
+
+
+def _balloon(config: MachineConfig, row: Machine, schema: Schema) -> str:
+    if config.memory_file is not None and config.memory_file.private:
+        # ram_block_discard_range punches holes into the file, also into one that is mapped privately (7.2, 10.0)
+        return "the machine's memory is a copy of a file, and a balloon would empty the file; start it cold"
+    return _device("virtio-balloon-{virtio}")(config, row, schema)
+
+
 def _watchdog(config: MachineConfig, row: Machine, schema: Schema) -> str:
     return _device("diag288" if row.virtio == "ccw" else "i6300esb")(config, row, schema)
 
@@ -116,6 +144,7 @@ _REASONS: Final[dict[Ability, _Why]] = {
     Ability.PAUSE: _needs("stop", "cont"),
     Ability.RESET: _needs("system_reset", "set-action"),
     Ability.SAVE: _needs("migrate", "migrate-incoming"),
+    Ability.CLONE: _clone,
     Ability.PLUG: _plug,
     Ability.ADD_VCPUS: _add_vcpus,
     Ability.REMOVE_VCPUS: _remove_vcpus,
@@ -127,7 +156,7 @@ _REASONS: Final[dict[Ability, _Why]] = {
     Ability.VMGENID: _vmgenid,
     Ability.PVPANIC: _on_pci("pvpanic-pci"),
     Ability.WATCHDOG: _watchdog,
-    Ability.BALLOON: _device("virtio-balloon-{virtio}"),
+    Ability.BALLOON: _balloon,
     Ability.DUMP: _needs("dump-guest-memory", "query-memory-size-summary"),
     Ability.STATISTICS: _needs("query-stats"),
 }

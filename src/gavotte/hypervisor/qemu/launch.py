@@ -9,12 +9,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gavotte.errors import OutcomeUnknown, QmpNotSent
+from gavotte.errors import HostError, OutcomeUnknown, QmpNotSent
+from gavotte.hypervisor.interface import MemoryFile
 from gavotte.hypervisor.qemu.console import Console
 from gavotte.hypervisor.qemu.ends import open_end
 from gavotte.hypervisor.qemu.health import process_words
 from gavotte.hypervisor.qemu.keeping import output_path
-from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, Wire, growth_of, plan_machine
+from gavotte.hypervisor.qemu.plan import CONSOLE, MEMORY, MONITOR, Wire, growth_of, plan_machine
 from gavotte.hypervisor.qemu.plugging import wire_plugged
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.check import check_document
@@ -29,7 +30,7 @@ from gavotte.qmp.client import QmpClient
 if TYPE_CHECKING:
     from gavotte.hypervisor.qemu.lifecycle import QemuLifecycle
 
-__all__ = ["launch", "no_answer", "schema_in_a_thread"]
+__all__ = ["can_map_readable", "launch", "no_answer", "schema_in_a_thread"]
 
 
 async def launch(
@@ -53,6 +54,8 @@ async def launch(
             wire = await vm.wiring.cold(device, ledger)
             if wire is not None:
                 wires[device.id] = wire
+        if vm.config.memory_file is not None and vm.config.memory_file.fd is not None:
+            wires[MEMORY] = _wire_memory(vm.config.memory_file, ledger, schema)
         vm.table = await wire_plugged(vm, ledger)
         plugged = (*vm.table.fixed(), *vm.table.recipe(), *vm.grown)
         planned = plan_machine(vm.config, wires, plugged, growth_of(vm.row, schema))
@@ -67,6 +70,25 @@ async def launch(
         client = await _connect(process, monitor, deadline)
         undo.pop_all()
     return process, client, tail
+
+
+def _wire_memory(memory: MemoryFile, ledger: FdLedger, schema: Schema) -> Wire:
+    """The memory's file, opened anew by QEMU through the descriptor that it inherits; so it is that file and no other.
+
+    A private one is opened for reading alone where the binary can do that and still lets the guest write (since 8.2).
+    """
+    try:
+        number = ledger.give(os.dup(memory.fd or 0), MEMORY)
+    except OSError as error:
+        raise HostError(f"can't lend the memory's file: {error.strerror}", hint="is it still open?") from error
+    readable: dict[str, Json] = {"readonly": True, "rom": "off"}
+    sealed = memory.private and can_map_readable(schema)
+    return Wire({"mem-path": f"/proc/self/fd/{number}", **(readable if sealed else {})})
+
+
+def can_map_readable(schema: Schema) -> bool:
+    """Whether a private memory file needn't be opened for writing."""
+    return "rom" in (schema.object("memory-backend-file") or {})
 
 
 def _mark(directory: Path | None) -> dict[str, str]:

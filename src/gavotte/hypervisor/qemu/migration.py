@@ -23,6 +23,7 @@ from gavotte.qmp.client import Deadline, QmpClient
 __all__ = [
     "LEFT_BY_MIGRATION",
     "STALLED",
+    "go_on",
     "go_on_after_migration",
     "migrate_in",
     "migrate_out",
@@ -64,7 +65,7 @@ async def migrate_out(monitor: QmpClient, target: int, *, running: bool, progres
                             stopped = True
                             await monitor.execute("stop")
                 if running:
-                    await _go_on(monitor)
+                    await go_on(monitor)
                 await _end_of(pump, ended)
                 return pump
     except BaseException:
@@ -194,7 +195,7 @@ async def _give_up(monitor: QmpClient, running: bool) -> None:
                     break
                 await wait_for_news(events, pause)
             if running:
-                await _go_on(monitor)
+                await go_on(monitor)
 
 
 async def go_on_after_migration(monitor: QmpClient) -> None:
@@ -206,10 +207,10 @@ async def go_on_after_migration(monitor: QmpClient) -> None:
                 break
             await wait_for_news(events, pause)
         if status.get("status") == "postmigrate":
-            await _go_on(monitor)
+            await go_on(monitor)
 
 
-async def _go_on(monitor: QmpClient) -> None:
+async def go_on(monitor: QmpClient) -> None:
     """Have a machine that ran before run again. QEMU refuses that for a moment after the end of the migration."""
     with monitor.events("RESUME") as events:
         try:

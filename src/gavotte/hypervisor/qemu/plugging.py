@@ -60,7 +60,7 @@ async def plug_device(vm: QemuVm, device: Device, deadline: float) -> None:
 
 async def unplug_device(vm: QemuVm, id: str, deadline: float) -> None:
     """Remove it; see `Plugging.unplug`. For a block that has the turn, before the start or after it."""
-    if id not in vm.table.placed:
+    if id not in vm.table.devices:
         raise _not_plugged(vm, id)
     if vm.state is VmState.PAUSED and vm.table.kind_of_place(id) in _ASKS_THE_GUEST:
         raise StateError(f"{id!r} goes when the guest lets it, and the guest is paused", hint="resume it first")
@@ -248,7 +248,7 @@ def _not_plugged(vm: QemuVm, id: str) -> UsageError:
     if any(id == device.id for device in vm.config.devices):
         hint = "what is to go again has to be plugged"
         return UsageError(f"{id!r} is one of the machine's own devices, which stay", path="id", hint=hint)
-    known = ", ".join(vm.table.placed)
+    known = ", ".join(vm.table.devices)
     hint = f"there are {known}" if known else "nothing is plugged"
     return UsageError(f"no device {id!r} is plugged", path="id", hint=hint)
 

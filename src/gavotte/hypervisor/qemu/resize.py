@@ -29,7 +29,7 @@ from gavotte.qmp.wire import Event
 if TYPE_CHECKING:
     from gavotte.hypervisor.qemu.vm import QemuVm
 
-__all__ = ["read_growth", "read_memory", "resize_memory", "resize_vcpus"]
+__all__ = ["read_growth", "read_memory", "request_memory", "resize_memory", "resize_vcpus"]
 
 _VCPU: Final = "vcpu"  # what the ids of our processors begin with; boot processors have none
 _DIMM: Final = "dimm"
@@ -217,7 +217,7 @@ async def _ask_virtio_mem(monitor: QmpClient, wanted: int, until: float) -> None
     """Request the size and wait for it. The event comes at most once a second, so the size is asked for in between."""
     try:
         with monitor.events(_SIZE_CHANGED) as events:
-            await _request(monitor, wanted)
+            await request_memory(monitor, wanted)
             async with asyncio.timeout_at(until):
                 for pause in growing_pauses(most=_LONGEST_PAUSE):
                     if await _vmem_size(monitor) == wanted:
@@ -232,10 +232,11 @@ async def _ask_virtio_mem(monitor: QmpClient, wanted: int, until: float) -> None
 
 async def _ask_no_longer(monitor: QmpClient) -> None:
     """What is, is what is wanted: the guest's driver would go on trying for ever."""
-    await _request(monitor, await _vmem_size(monitor))
+    await request_memory(monitor, await _vmem_size(monitor))
 
 
-async def _request(monitor: QmpClient, size: int) -> None:
+async def request_memory(monitor: QmpClient, size: int) -> None:
+    """Have virtio-mem ask the guest to take so many bytes in all; not waited for."""
     arguments: dict[str, wire.Json] = {"path": _VMEM_PATH, "property": "requested-size", "value": size}
     await monitor.execute("qom-set", arguments)
 

@@ -35,7 +35,7 @@ TAIL_SIZE: Final = _TAIL.size
 _MAKE_ANOTHER = "save the machine again; this one can't be had back"
 
 # Where things are on the host, and what only matters at the start: a machine may be loaded with others.
-_FREE = frozenset({"name", "kernel", "initrd", "append", "dump"})
+_FREE = frozenset({"name", "kernel", "initrd", "append", "dump", "memory_file"})
 _FREE_IN_DEVICES = frozenset({"path", "filename", "fd", "fds", "vhost_fds", "options", "hostfwd", "throttle"})
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gavotte.errors import GavotteError, HostError, InUse, OutcomeUnknown, QemuError, QmpNotSent, SaveFailed, StateError
 from gavotte.hypervisor.devices import Device, Nic, Raw, Stream, Tap
-from gavotte.hypervisor.interface import Ability, OnProgress, VmState
+from gavotte.hypervisor.interface import Ability, MemoryFile, OnProgress, VmState
 from gavotte.hypervisor.qemu.durable import put_in_place
 from gavotte.hypervisor.qemu.migration import STALLED, go_on_after_migration, migrate_in, migrate_out, unwritten
 from gavotte.hypervisor.qemu.pump import Pump, pumping
@@ -173,7 +173,9 @@ async def load_machine(vm: QemuVm, source: Path | int, progress: OnProgress | No
         _check_fit(saved, vm, await vm.schema(), what)
         tail = _look_ahead(fd, what)
         vm.table = _with_devices(saved.table, vm.table, what)
-        vm.config = replace(vm.config, machine=saved.machine)
+        # the blocks of its memory go by the names that they had; a file that it was a copy of is of no use here
+        memory_file = None if saved.config.memory_file is None else MemoryFile(None)
+        vm.config = replace(vm.config, machine=saved.machine, memory_file=memory_file)
         vm.grown = saved.growth
         await vm.launch(incoming="defer")
         await _fill(vm, fd, tail, what, progress)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gavotte.errors import StateError, StateTooNew, Unsupported, UsageError
-from gavotte.hypervisor.devices import Device, Raw
+from gavotte.hypervisor.devices import Device, Latent, Raw
 from gavotte.hypervisor.interface import Ability, MachineConfig
 from gavotte.hypervisor.qemu.plan import PORTS, SCSI, SLOT, Wire, plan_controller, plan_device, seat_of
 from gavotte.hypervisor.qemu.plan.seat import BROUGHT, Seat, is_addressed
@@ -75,6 +75,12 @@ class Table:
                 if device.id not in addresses.taken:  # given twice: the check of the machine says so
                     addresses, _ = addresses.allocate(device.id, BROUGHT[seat].name)
         return cls(addresses)
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """The plugged ones, without those that only keep a place."""
+        found = {id: placed.device for id, placed in self.placed.items() if not isinstance(placed.device, Latent)}
+        return MappingProxyType(found)
 
     def fixed(self) -> Recipe:
         """The steps that make the places themselves, such as root ports; first among the machine's devices."""

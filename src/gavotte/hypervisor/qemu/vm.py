@@ -18,6 +18,7 @@ from gavotte.hypervisor.interface import (
     Vcpu,
     VmState,
 )
+from gavotte.hypervisor.qemu.cloning import clone_machine, freeze_machine
 from gavotte.hypervisor.qemu.console import Console
 from gavotte.hypervisor.qemu.ending import console_words
 from gavotte.hypervisor.qemu.health import check_health
@@ -108,6 +109,14 @@ class QemuVm(QemuLifecycle):
     async def load(self, source: Path | int, *, progress: OnProgress | None = None) -> None:
         """Start it from what was saved. See `saving.load_machine`."""
         await load_machine(self, source, progress)
+
+    async def freeze(self) -> bytes:
+        async with self.changing("freeze"):
+            self.capabilities().require(Ability.CLONE)
+            return await freeze_machine(self)
+
+    async def clone(self, state: bytes, *, memory: int = 0) -> None:
+        await clone_machine(self, state, memory)
         self.save_state()
 
     # --- devices ------------------------------------------------------------------------------------------------------
@@ -118,7 +127,7 @@ class QemuVm(QemuLifecycle):
 
     @property
     def plugged(self) -> Mapping[str, Device]:
-        return {id: placed.device for id, placed in self.table.placed.items()}
+        return self.table.devices
 
     async def plug(self, device: Device, *, deadline: float = Deadline.NORMAL) -> None:
         async with self.changing("plug into", VmState.CREATED, VmState.RUNNING, VmState.PAUSED):

@@ -105,7 +105,7 @@ class Keeper:
             undo.callback((self.path / REGISTER).unlink)  # else the directory would stay, for its sake
             _complain_to(self.path / register.KEEPER_LOG)
             box = self._box = AsyncSandbox(**request["options"], name=self.path.name, keep=True)
-            await box.start(directory=self._directory)
+            await box.start(directory=self._directory, sealed=False)
             undo.push_async_callback(box.close)
             self.entry.qemu = ProcessId.of(box.vm.process.pid)
             if request["argv"]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from gavotte.hypervisor.qemu.plan.device import plan_device
 from gavotte.hypervisor.qemu.plan.machine import CONSOLE, MONITOR, machine_row, plan_machine
-from gavotte.hypervisor.qemu.plan.memory import growth_of
+from gavotte.hypervisor.qemu.plan.memory import MEMORY, growth_of
 from gavotte.hypervisor.qemu.plan.seat import PORTS, SCSI, SLOT, plan_controller, seat_of
 from gavotte.hypervisor.qemu.plan.tune import tune
 from gavotte.hypervisor.qemu.plan.wire import Wire
 
 __all__ = [
     "CONSOLE",
+    "MEMORY",
     "MONITOR",
     "PORTS",
     "SCSI",

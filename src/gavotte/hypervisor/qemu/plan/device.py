@@ -11,6 +11,7 @@ from gavotte.hypervisor.devices import (
     Console,
     Device,
     Disk,
+    Latent,
     Nic,
     Port,
     PvPanic,
@@ -31,6 +32,7 @@ from gavotte.hypervisor.qemu.plan.extras import (
     plan_vsock,
     plan_watchdog,
 )
+from gavotte.hypervisor.qemu.plan.latent import plan_latent
 from gavotte.hypervisor.qemu.plan.names import check_id
 from gavotte.hypervisor.qemu.plan.nic import plan_nic
 from gavotte.hypervisor.qemu.plan.seat import BROUGHT, plan_controller, seat_of
@@ -90,6 +92,8 @@ def plan_device(
             return plan_vmgenid(device)
         case PvPanic():
             return plan_pvpanic(device, place)
+        case Latent():
+            return plan_latent(device, row, place, machine=machine)
         case Raw():
             return plan_raw(device, place)
         case Port() | Console() if wire is not None:

@@ -9,7 +9,7 @@ from typing import Final
 from gavotte.errors import UsageError
 from gavotte.hypervisor.interface import MachineConfig
 from gavotte.hypervisor.qemu.plan.device import plan_devices
-from gavotte.hypervisor.qemu.plan.memory import Growth, plan_memory, plan_vcpus
+from gavotte.hypervisor.qemu.plan.memory import MEMORY, Growth, plan_memory, plan_vcpus
 from gavotte.hypervisor.qemu.plan.wire import Wire
 from gavotte.qemu.machines import ARCHES, Machine, canonical_arch, find_machine, machines_of
 from gavotte.qemu.process import CONFINED
@@ -40,14 +40,16 @@ def plan_machine(
 ) -> dict[str, Json]:
     """The machine file of `config`, as `gavotte.qemu.document` takes it.
 
-    `wires` says where the chardevs go: CONSOLE, MONITOR, and each device that reaches the outside by its id. `plugged`
-    are the steps of what was plugged before the start; they come last. `growth` is how the machine gets more memory.
+    `wires` says where the chardevs go: CONSOLE, MONITOR, and each device that reaches the outside by its id; and where
+    the MEMORY's file is. `plugged` are the steps of what was plugged before the start; they come last. `growth` is how
+    the machine gets more memory.
     """
     row = machine_row(config.arch, config.machine)
     if config.accel not in row.cpus:
         hint = f"choose one of {', '.join(row.cpus)}"
         raise UsageError(f"no accelerator {config.accel!r} for {row.type}", path="accel", hint=hint)
-    memory = plan_memory(config, row, growth)
+    file = wires[MEMORY].props if MEMORY in wires else None
+    memory = plan_memory(config, row, growth, file)
     recipe = [
         *plan_console(row, wires[CONSOLE]),
         Step("chardev", {**wires[MONITOR].props, "id": MONITOR}),

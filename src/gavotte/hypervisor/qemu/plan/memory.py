@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from gavotte.errors import Unsupported, UsageError
-from gavotte.hypervisor.interface import Ability, MachineConfig
+from gavotte.errors import Bug, Unsupported, UsageError
+from gavotte.hypervisor.interface import Ability, MachineConfig, MemoryFile
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.props import Json, PropertyMap, Recipe, Step
 
 if TYPE_CHECKING:
     from gavotte.qemu.schema import Schema
 
-__all__ = ["BLOCK", "VMEM", "Growth", "MemoryPlan", "growth_of", "plan_dimm", "plan_memory", "plan_vcpus", "size_text"]
+__all__ = [
+    "BLOCK",
+    "MEMORY",
+    "VMEM",
+    "Growth",
+    "MemoryPlan",
+    "growth_of",
+    "plan_dimm",
+    "plan_memory",
+    "plan_vcpus",
+    "size_text",
+]
 
 Growth: TypeAlias = Literal["virtio-mem", "dimm", ""]
 """How a machine gets more memory while it runs: by one device that grows and shrinks, by DIMMs in slots, or not."""
@@ -21,6 +32,7 @@ Growth: TypeAlias = Literal["virtio-mem", "dimm", ""]
 VMEM: Final = "vmem0"  # the virtio-mem device
 BLOCK: Final = 2 << 20  # its block; said, since the default depends on the host's pages, and a saved machine has to fit
 
+MEMORY: Final = "memory"  # what the wire of the memory's file goes by
 _RAM = "ram0"
 _SLOTS = 16  # for DIMMs: one for each growth. Both the PC and pseries have room for more
 
@@ -51,15 +63,20 @@ def plan_vcpus(config: MachineConfig) -> dict[str, Json]:
     return {"cpus": config.vcpus}
 
 
-def plan_memory(config: MachineConfig, row: Machine, growth: Growth = "") -> MemoryPlan:
-    """The memory of `config`, with room up to `max_memory`.
+def plan_memory(
+    config: MachineConfig, row: Machine, growth: Growth = "", file: PropertyMap | None = None
+) -> MemoryPlan:
+    """The memory of `config`, with room up to `max_memory`. `file` says where the `memory_file` is.
 
     Raises UsageError for bounds that can't be, Unsupported when the machine can't grow.
     """
     size = _kib(config.memory, "memory")
     machine: dict[str, Json] = {}
     recipe: list[Step] = []
-    if config.shared_memory:
+    if config.memory_file is not None:
+        machine["memory-backend"] = _RAM
+        recipe.append(_plan_file(config, config.memory_file, file))
+    elif config.shared_memory:
         machine["memory-backend"] = _RAM
         recipe.append(_backend(_RAM, config.memory, shared=True))
     room = config.max_memory - config.memory if config.max_memory else 0
@@ -81,6 +98,19 @@ def plan_dimm(id: str, size: int, *, shared: bool, place: Mapping[str, Json] | N
         _backend(backend, size, shared=shared),
         Step("device", {"driver": "pc-dimm", "id": id, "memdev": backend, **(place or {})}),
     )
+
+
+def _plan_file(config: MachineConfig, memory: MemoryFile, file: PropertyMap | None) -> Step:
+    if config.shared_memory:
+        raise UsageError(
+            "a copy of a template's memory isn't shared", path="shared_memory", hint="leave one of both out"
+        )
+    if memory.fd is None:
+        return _backend(_RAM, config.memory, shared=False)
+    if file is None:
+        raise Bug("the memory's file leads nowhere")
+    props = {"qom-type": "memory-backend-file", "id": _RAM, "size": config.memory, "share": not memory.private, **file}
+    return Step("object", props)
 
 
 def _virtio_mem(row: Machine, room: int, *, shared: bool) -> Recipe:

@@ -1,0 +1,63 @@
+"""What makes a copy of a guest one of its own: its random numbers, its clock, its name.
+
+A guest that is copied stands still where its template stood: the same random numbers would come next, and the wall
+clock would go on from that moment. Sources: random(4); Linux, drivers/char/random.c and uts_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import time
+
+from gavotte.guest.agent import SEED_LENGTH
+from gavotte.guest.agent.packets import Refusal
+from gavotte.guest.agent.system import checked, libc, write_file
+
+_PPC = os.uname().machine.startswith("ppc")  # which numbers its ioctls in its own way
+RNDADDENTROPY = 0x80085203 if _PPC else 0x40085203
+RNDRESEEDCRNG = 0x20005207 if _PPC else 0x5207
+
+CLONE_NEWUTS = 0x04000000
+
+
+def reseed(seed: bytes) -> None:
+    """Have all random numbers from now on depend on `seed`: those of the kernel, and of who asks it for some."""
+    if len(seed) < SEED_LENGTH:
+        raise Refusal("malformed", f"a seed has {SEED_LENGTH} bytes at least, not {len(seed)}")
+    fd = os.open("/dev/urandom", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, RNDADDENTROPY, struct.pack(f"ii{len(seed)}s", len(seed) * 8, len(seed), seed))
+        fcntl.ioctl(fd, RNDRESEEDCRNG)
+    finally:
+        os.close(fd)
+
+
+def set_clock(seconds: float) -> None:
+    """Step the wall clock. The monotonic one goes on."""
+    time.clock_settime(time.CLOCK_REALTIME, float(seconds))
+
+
+def name_root(root: str, hostname: str) -> None:
+    """What a root says of its machine: its name, and a number that no other machine has (machine-id(5))."""
+    write_file(f"{root}/etc/hostname", f"{hostname}\n")
+    write_file(f"{root}/etc/hosts", f"127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n::1\tlocalhost ip6-localhost\n")
+    write_file(f"{root}/etc/machine-id", os.urandom(16).hex() + "\n")
+
+
+def rename_host(pid: int, hostname: str) -> None:
+    """Give the namespace that process `pid` is in another host name."""
+    ours = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+    theirs = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        checked(libc.setns(theirs, ctypes.c_int(CLONE_NEWUTS)), "setns")
+        try:
+            socket.sethostname(hostname)
+        finally:
+            checked(libc.setns(ours, ctypes.c_int(CLONE_NEWUTS)), "setns")
+    finally:
+        os.close(ours)
+        os.close(theirs)

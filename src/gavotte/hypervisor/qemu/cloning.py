@@ -1,0 +1,99 @@
+"""A machine that others are made of, and the others: the state of its devices, without its memory.
+
+Sources: qapi/migration.json (`x-ignore-shared`) and docs/devel/migration of QEMU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from gavotte.errors import OutcomeUnknown, QemuError, QmpRefused, SaveFailed, UsageError
+from gavotte.hypervisor.interface import Ability, VmState
+from gavotte.hypervisor.qemu.capabilities import IGNORE_SHARED
+from gavotte.hypervisor.qemu.migration import go_on
+from gavotte.hypervisor.qemu.resize import request_memory
+from gavotte.qmp.client import Deadline, QmpClient
+from gavotte.qmp.wire import Json
+
+if TYPE_CHECKING:
+    from gavotte.hypervisor.qemu.vm import QemuVm
+
+__all__ = ["clone_machine", "freeze_machine"]
+
+_FD: Final = "state"
+_MOST: Final = 64 << 20  # bytes of a state, which has some hundred thousand
+_PATIENCE: Final = 30.0  # seconds
+
+
+async def freeze_machine(vm: QemuVm) -> bytes:
+    """See `Cloning.freeze`. For a block that has the turn; the machine stands still then, and can only be stopped."""
+    _check_file(vm, private=False)
+    monitor = vm.monitor
+    if vm.state is VmState.RUNNING:
+        await monitor.execute("stop")
+    fd = os.memfd_create("state", os.MFD_CLOEXEC)
+    try:
+        await _migrate(monitor, "migrate", fd)
+        size = os.fstat(fd).st_size
+        if not 0 < size <= _MOST:
+            raise SaveFailed(f"the state of {vm.config.name} has {size} bytes, which makes no sense")
+        return os.pread(fd, size, 0)
+    finally:
+        os.close(fd)
+
+
+async def clone_machine(vm: QemuVm, state: bytes, memory: int) -> None:
+    """See `Cloning.clone`."""
+    async with vm.beginning("clone", Ability.CLONE):
+        _check_file(vm, private=True)
+        await vm.launch(incoming="defer")
+        monitor = vm.monitor
+        fd = os.memfd_create("state", os.MFD_CLOEXEC)
+        try:
+            os.pwrite(fd, state, 0)
+            await _migrate(monitor, "migrate-incoming", fd)
+        finally:
+            os.close(fd)
+        if memory:
+            await request_memory(monitor, memory)
+        await go_on(monitor)
+
+
+async def _migrate(monitor: QmpClient, command: str, fd: int) -> None:
+    """Have QEMU write its state to `fd`, or read it, without the memory that is in a file. Raises SaveFailed."""
+    wanted: list[Json] = [{"capability": name, "state": True} for name in ("events", IGNORE_SHARED)]
+    await monitor.execute("migrate-set-capabilities", {"capabilities": wanted})
+    await monitor.execute("getfd", {"fdname": _FD}, fds=[fd])
+    with monitor.events("MIGRATION") as events:
+        try:
+            await monitor.execute(command, {"uri": f"fd:{_FD}"})
+        except QmpRefused as error:
+            raise SaveFailed(error.desc, hint="end in the guest what is named there") from error
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                async for event in events:
+                    status = event.data.get("status")
+                    if status == "completed":
+                        return
+                    if status in ("failed", "cancelled"):
+                        raise SaveFailed(await _why_failed(monitor))
+        except TimeoutError:
+            raise SaveFailed(f"QEMU didn't finish {command!r} within {_PATIENCE:g} s") from None
+    raise OutcomeUnknown(command, "QEMU has gone")
+
+
+async def _why_failed(monitor: QmpClient) -> str:
+    try:
+        info: Any = await monitor.execute("query-migrate", deadline=Deadline.QUICK)
+    except QemuError:
+        return "QEMU failed, and doesn't say why"
+    return f"QEMU failed: {info.get('error-desc', 'it does not say why')}"
+
+
+def _check_file(vm: QemuVm, *, private: bool) -> None:
+    memory = vm.config.memory_file
+    if memory is None or memory.fd is None or memory.private is not private:
+        what = "a private memory_file, a copy of the template's" if private else "a memory_file, which isn't private"
+        raise UsageError(f"{vm.config.name} needs {what}", path="memory_file")

@@ -1,0 +1,134 @@
+"""From a request to a guest that runs: a copy of a template, or a boot where there can be none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gavotte.errors import AgentError, GuestDied, HostError, QemuError, QemuExited, SaveFailed
+from gavotte.guest.agent import TOKEN_LENGTH
+from gavotte.guest.channel import Channel
+from gavotte.hypervisor.interface import MachineConfig, MemoryFile
+from gavotte.hypervisor.qemu.launch import can_map_readable
+from gavotte.hypervisor.qemu.vm import QemuVm
+from gavotte.qemu.binary import QemuBinary
+from gavotte.qemu.schema import get_schema
+from gavotte.sandbox.artifacts import Artifacts
+from gavotte.sandbox.boot import ROOT, machine_config, start_machine
+from gavotte.sandbox.phases import Phases
+from gavotte.sandbox.spec import Spec
+from gavotte.sandbox.template.clone import Clone, clone_template
+from gavotte.sandbox.template.find import Wanted, drop_template, template_for, wanted_template
+from gavotte.sandbox.template.memory import lend_memory
+from gavotte.sandbox.template.store import Template
+
+__all__ = ["Started", "Starter"]
+
+_LOG = logging.getLogger("gavotte")
+_NO_TEMPLATE = (HostError, SaveFailed, AgentError)  # what a boot may do without
+_UNUSABLE = (OSError, ValueError, QemuError, AgentError, GuestDied)
+_SIGBUS = -7
+
+
+@dataclass(frozen=True)
+class Started:
+    """A guest that can run commands. `template` is the key of the one that it is a copy of; else `cold` says why not.
+
+    `token` is what another manager takes the line over with; None where none is to.
+    """
+
+    vm: QemuVm
+    channel: Channel
+    root_size: int
+    token: str | None
+    template: str = ""
+    cold: str = ""
+
+
+@dataclass(frozen=True)
+class Starter:
+    """What a guest is started with. `seen` is told of each machine before it starts."""
+
+    name: str
+    spec: Spec
+    accel: str
+    binary: QemuBinary
+    files: Artifacts
+    directory: Path
+    phases: Phases
+    seen: Callable[[QemuVm], None]
+
+    async def start(self, *, sealed: bool) -> Started:
+        """Start it. `sealed`: this process may start several, and holds a copy of the template that nobody can change.
+
+        Raises as a boot does; nothing is left then.
+        """
+        with self.phases.phase("template"):
+            wanted, cold = await self._wanted()
+            template, problem = await self._template(wanted) if wanted else (None, "")
+        if wanted and template:
+            with self.phases.phase("clone"):
+                started, problem = await self._clone(wanted, template, sealed)
+            if started:
+                return started
+        return await self._boot(cold or problem)
+
+    async def _wanted(self) -> tuple[Wanted | None, str]:
+        schema = await get_schema(self.binary)
+        return wanted_template(self.spec, self.accel, self.binary, self.files, schema)
+
+    async def _template(self, wanted: Wanted) -> tuple[Template | None, str]:
+        try:
+            return await template_for(wanted), ""
+        except _NO_TEMPLATE as error:
+            problem = error.message
+        except QemuExited as error:
+            if error.returncode != _SIGBUS:
+                raise  # it would end so at a boot as well
+            problem = "the disk is full, or the template was cut off while it was made"
+        _LOG.warning("there can be no template, booting: %s", problem)
+        return None, problem
+
+    async def _clone(self, wanted: Wanted, template: Template, sealed: bool) -> tuple[Started | None, str]:
+        """A copy; or None, and what is wrong with the template, which is removed then."""
+        token = self._token()
+        try:
+            with lend_memory(template, sealed=sealed and not can_map_readable(wanted.schema)) as fd:
+                vm = self._machine(wanted.config(self.name, MemoryFile(fd, private=True)))
+                clone: Clone = await clone_template(vm, template, self.spec, self.name, token)
+        except _UNUSABLE as error:
+            if isinstance(error, QemuExited) and self.spec.devices and error.returncode > 0:
+                raise  # QEMU says what is wrong with a device: a boot would end with the same words
+            problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+            _LOG.warning("the template %s can't be used, booting instead: %s", template.key, problem)
+            drop_template(template)
+            return None, problem
+        return Started(vm, clone.channel, clone.root_size, token, template=template.key), ""
+
+    async def _boot(self, why: str) -> Started:
+        with self.phases.phase("boot"):
+            vm = self._machine(machine_config(self.name, self.spec, self.accel, self.files))
+            for device in self.spec.devices:
+                await vm.plug(device)
+            channel = await start_machine(vm, self.spec.boot_timeout)
+        try:
+            with self.phases.phase("setup"):
+                token = self._token()
+                reply = await channel.request("setup", root=ROOT, hostname=self.name, time=time.time(), token=token)
+            return Started(vm, channel, int(reply["root_size"]), token, cold=why)
+        except BaseException:
+            await channel.close()
+            await vm.stop(force=True)
+            raise
+
+    def _machine(self, config: MachineConfig) -> QemuVm:
+        vm = QemuVm(self.binary, config, directory=self.directory, keep=self.spec.keep)
+        self.seen(vm)
+        return vm
+
+    def _token(self) -> str | None:
+        return os.urandom(TOKEN_LENGTH).hex() if self.spec.keep else None

@@ -1,0 +1,135 @@
+"""The making of a template: a guest boots, is made ready for any command, and stands still."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from gavotte.errors import HostError, SaveFailed
+from gavotte.guest.agent import TOKEN_LENGTH
+from gavotte.guest.channel import Channel
+from gavotte.hypervisor.devices import Latent
+from gavotte.hypervisor.interface import MachineConfig, MemoryFile
+from gavotte.hypervisor.qemu.launch import can_map_readable
+from gavotte.hypervisor.qemu.plan.nic import default_mac
+from gavotte.hypervisor.qemu.vm import QemuVm
+from gavotte.qemu.binary import QemuBinary
+from gavotte.qemu.schema import Schema
+from gavotte.sandbox.artifacts import Artifacts
+from gavotte.sandbox.boot import ROOT, start_machine
+from gavotte.sandbox.spec import Spec
+from gavotte.sandbox.store import RunDirectory
+from gavotte.sandbox.template.layout import Layout
+from gavotte.sandbox.template.plan import plan_config
+from gavotte.sandbox.template.store import MEMORY, Template, draft, publish
+
+__all__ = ["build_template"]
+
+_SPARE = 64 << 20  # bytes beside the memory's own
+
+# What is read here lies in the page cache of each copy. In a guest with little memory it would be in the way.
+_READY = "cat /usr/bin/* >/dev/null; ls -R /usr/lib/python3* >/dev/null; true; /usr/bin/echo; id; env; uname -a"
+_IMPORTS = "import asyncio, base64, hashlib, json, pathlib, random, re, shutil, subprocess, tempfile, time, uuid"
+_WARM: Sequence[Sequence[str]] = (["true"], ["sh", "-c", f"({_READY}) >/dev/null 2>&1"], ["python3", "-Bc", _IMPORTS])
+_ENOUGH = 256 << 20
+
+
+async def build_template(
+    key: str, spec: Spec, layout: Layout, accel: str, binary: QemuBinary, files: Artifacts, schema: Schema
+) -> Template:
+    """Make it, and put it where templates are. Needs `lock`. Nothing is left when it fails.
+
+    Raises HostError (no room, no process), SaveFailed, and as the start of a machine does.
+    """
+    with draft(key) as path, RunDirectory(f"template-{key}-{os.urandom(2).hex()}") as directory:
+        fd = _make_memory(path / MEMORY, layout.memory)
+        try:
+            name = f"template-{key}"
+            config = plan_config(name, spec, layout, accel, files, schema, MemoryFile(fd))
+            token = os.urandom(TOKEN_LENGTH).hex()
+            vm = QemuVm(binary, config, directory=directory.path)
+            for place in layout.latent():
+                await vm.plug(place)
+            state, root_size = await _boot(vm, spec.boot_timeout, token, layout.memory)
+        finally:
+            os.close(fd)
+        template = _describe(key, layout, binary, config, files, token, root_size, state)
+        mode = 0o400 if can_map_readable(schema) else 0o600  # QEMU opens it for writing where it can't do else
+        try:
+            return await asyncio.to_thread(publish, path, template, state, mode=mode)
+        except OSError as error:
+            raise HostError(f"can't write the template: {error.strerror}", hint="free some space") from error
+
+
+def _make_memory(path: Path, size: int) -> int:
+    """The file of the guest's memory, with nothing in it."""
+    status = os.statvfs(path.parent)
+    free = status.f_bavail * status.f_frsize
+    if free < size + _SPARE:  # a page that the disk has no room for would be the end of QEMU
+        raise HostError(
+            f"a template needs {(size + _SPARE) >> 20}M in {path.parent.parent}, and {free >> 20}M are free",
+            hint="free some space, or point XDG_CACHE_HOME to another disk",
+        )
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.ftruncate(fd, size)
+    return fd
+
+
+async def _boot(vm: QemuVm, seconds: float, token: str, memory: int) -> tuple[bytes, int]:
+    """Boot it, make its root and what commands need, and have it stand still; its state, and the size of its root."""
+    channel = await start_machine(vm, seconds)
+    try:
+        fields = {"root": ROOT, "hostname": "template", "token": token, "latent": True}
+        reply = await channel.request("setup", time=time.time(), deadline=seconds, **fields)
+        for argv in _WARM if memory >= _ENOUGH else _WARM[:1]:
+            await _run(channel, argv)
+        await channel.request("settle", deadline=seconds)
+        return await vm.freeze(), int(reply["root_size"])
+    finally:
+        await channel.close()
+        await asyncio.shield(vm.stop(force=True))
+
+
+async def _run(channel: Channel, argv: Sequence[str]) -> None:
+    process = await channel.spawn(argv, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    async with process:
+        await asyncio.gather(process.stdout.read(), process.stderr.read())
+        await process.wait()
+
+
+def _describe(
+    key: str,
+    layout: Layout,
+    binary: QemuBinary,
+    config: MachineConfig,
+    files: Artifacts,
+    token: str,
+    root_size: int,
+    state: bytes,
+) -> Template:
+    return Template(
+        key=key,
+        layout=layout,
+        accel=config.accel,
+        arch=config.arch,
+        machine=config.machine,
+        qemu=str(binary.path),
+        image=files.rootfs.parent.name,
+        token=token,
+        root_size=root_size,
+        macs={place.id: _find_mac(state, config.name, place) for place in layout.latent() if place.kind == "nic"},
+        state_crc=zlib.crc32(state),
+        created=time.time(),
+    )
+
+
+def _find_mac(state: bytes, name: str, place: Latent) -> int:
+    """Where the card's address stands. Each copy gets another there, before a driver looks at the card."""
+    mac = bytes.fromhex(default_mac(name, place.id).replace(":", ""))
+    if state.count(mac) != 1:
+        raise SaveFailed(f"the address of {place.id} stands {state.count(mac)} times in the machine's state, not once")
+    return state.index(mac)

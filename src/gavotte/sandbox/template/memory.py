@@ -1,0 +1,77 @@
+"""A template's memory, as it is given to the machines that are copies of it, such that none can write to it.
+
+A binary that can map a file which it may only read gets the file. An older one opens it for writing, though it writes
+nothing there. So a process that makes several copies gives it a memfd that is sealed against writing, shrinking and
+growing (fcntl(2), F_ADD_SEALS), and holds that until it ends; one that makes a single copy gives it the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gavotte.sandbox.template.store import Template
+
+__all__ = ["lend_memory"]
+
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+_sealed: dict[tuple[str, float], int] = {}  # by the template and its time of making: for as long as the process lives
+
+
+@contextmanager
+def lend_memory(template: Template, *, sealed: bool) -> Iterator[int]:
+    """A descriptor of the memory for the block. With `sealed`, of a copy that nobody can change.
+
+    Raises OSError, and ValueError when the template is damaged.
+    """
+    if sealed:
+        yield _seal(template)
+        return
+    fd = template.open_memory()
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _seal(template: Template) -> int:
+    """The sealed copy that this process has of it."""
+    key = (template.key, template.created)
+    if key not in _sealed:
+        for old in [each for each in _sealed if each[0] == template.key]:  # it was made anew since
+            os.close(_sealed.pop(old))
+        _sealed[key] = _copy(template)
+    return _sealed[key]
+
+
+def _copy(template: Template) -> int:
+    source = template.open_memory()
+    try:
+        target = os.memfd_create(f"template-{template.key}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(target, template.layout.memory)
+            for start, end in _written(source, template.layout.memory):
+                os.lseek(target, start, os.SEEK_SET)
+                while start < end:
+                    start += os.sendfile(target, source, start, end - start)
+            fcntl.fcntl(target, fcntl.F_ADD_SEALS, _SEALS)
+        except BaseException:
+            os.close(target)
+            raise
+        return target
+    finally:
+        os.close(source)
+
+
+def _written(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of a file that aren't holes, each from its start to its end (lseek(2))."""
+    end = 0
+    with contextlib.suppress(OSError):  # ENXIO: nothing but a hole is left
+        while end < size:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+            end = os.lseek(fd, start, os.SEEK_HOLE)
+            yield start, end

@@ -1,0 +1,241 @@
+"""The templates on this machine.
+
+    $XDG_CACHE_HOME/gavotte/templates/
+      KEY/            finished: template.json, memory, state; never changed
+      .tmp-KEY-…/     being made by the holder of the lock, or left by one that died
+      .lock-KEY       flock(2): held by whoever makes that template
+
+The memory lies in a file on disk, which is mapped from the page cache: it can be evicted, and survives a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from gavotte.errors import HostError, UsageError
+from gavotte.guest.image.cache import root
+from gavotte.sandbox.template.layout import Layout
+
+__all__ = ["MEMORY", "Template", "draft", "find_template", "list_templates", "lock", "publish", "remove_template"]
+
+MEMORY = "memory"
+_STATE = "state"
+_ABOUT = "template.json"
+_FORMAT = 1
+_DRAFT = ".tmp-"
+_LOCK = ".lock-"
+_PATIENCE = 600  # seconds for somebody else's build
+_MOST = 8  # templates that are kept; the last one used least goes first
+
+
+@dataclass(frozen=True)
+class Template:
+    """A finished template. `token` is what its copies are spoken to with, once; `macs` are the addresses of its latent
+    cards, by where they stand in the state."""
+
+    key: str
+    layout: Layout
+    accel: str
+    arch: str
+    machine: str
+    qemu: str
+    image: str
+    token: str
+    root_size: int
+    macs: Mapping[str, int]
+    state_crc: int
+    created: float
+    format: int = _FORMAT
+    path: Path = field(default=Path(), compare=False)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return max(0.0, time.time() - self.created)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes on the disk."""
+        return sum(file.stat().st_blocks * 512 for file in self.path.iterdir())
+
+    def open_memory(self) -> int:
+        """A descriptor of the memory's file. Raises OSError; and ValueError for one that was cut off."""
+        fd = os.open(self.path / MEMORY, os.O_RDONLY | os.O_CLOEXEC)
+        size = os.fstat(fd).st_size
+        if size != self.layout.memory:
+            os.close(fd)
+            raise ValueError(f"its memory has {size} bytes of {self.layout.memory}")
+        return fd
+
+    def read_state(self, macs: Mapping[str, str] | None = None) -> bytes:
+        """The state, with other addresses of the cards. Raises OSError; and ValueError for a damaged one."""
+        state = bytearray((self.path / _STATE).read_bytes())
+        if zlib.crc32(state) != self.state_crc:
+            raise ValueError("its state doesn't fit its checksum")
+        for id, mac in (macs or {}).items():
+            at = self.macs[id]
+            state[at : at + 6] = bytes.fromhex(mac.replace(":", ""))
+        return bytes(state)
+
+    def touch(self) -> None:
+        """It was used now."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises OSError and ValueError for what is none, or of another version."""
+        try:
+            value = json.loads((path / _ABOUT).read_bytes())
+            if value["format"] != _FORMAT:
+                raise ValueError(f"it is of format {value['format']}, and this Gavotte reads {_FORMAT}")
+            return cls(**{**value, "layout": Layout(**value["layout"]), "path": path})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{_ABOUT} makes no sense: {error}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """All that is known of it, for programs."""
+        return {name: value for name, value in asdict(self).items() if name != "path"}
+
+
+def templates_directory() -> Path:
+    """Where they are."""
+    return root() / "templates"
+
+
+def find_template(key: str) -> Template | None:
+    """The finished template of that key. Raises ValueError when it is damaged."""
+    try:
+        return Template.load(templates_directory() / key)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(error.strerror) from error
+
+
+def list_templates() -> list[Template]:
+    """All finished ones, the last used first. Damaged ones are left out."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in templates_directory().iterdir():
+            if not path.name.startswith("."):
+                with contextlib.suppress(OSError, ValueError):
+                    found.append((path.stat().st_mtime, Template.load(path)))
+    return [template for _, template in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def remove_template(key_prefix: str) -> str:
+    """Delete the one whose key begins so, finished or damaged; sandboxes that are copies of it run on. Gives the key.
+
+    Raises UsageError when there is no such template, or more than one.
+    """
+    found = []
+    with contextlib.suppress(OSError):
+        found = [path for path in templates_directory().iterdir() if path.name.startswith(key_prefix)]
+        found = [path for path in found if not path.name.startswith(".")]
+    if len(found) != 1 or not key_prefix:
+        what = "no template has" if not found else f"{len(found)} templates have"
+        raise UsageError(
+            f"{what} a key beginning with {key_prefix!r}", path="key", hint="`gavotte template list` shows the keys"
+        )
+    discard(found[0])
+    return found[0].name
+
+
+def discard(path: Path) -> None:
+    """Remove a template, in one moment for whoever looks for it."""
+    gone = path.with_name(f"{_DRAFT}{path.name}-removed-{os.urandom(4).hex()}")
+    with contextlib.suppress(OSError):
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+@asynccontextmanager
+async def lock(key: str) -> AsyncIterator[None]:
+    """Be the only one that makes the template of that key. Raises HostError when another doesn't come to its end."""
+    directory = templates_directory()
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(directory / f"{_LOCK}{key}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HostError(
+            f"the directory {directory} can't be used for templates: {error.strerror}",
+            hint="set XDG_CACHE_HOME to a directory that you can write",
+        ) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await _wait_for(fd)
+        yield
+    finally:
+        os.close(fd)
+
+
+async def _wait_for(fd: int) -> None:
+    """flock(2) has no deadline and can't be cancelled, and flock(1) has one; the lock belongs to the open file."""
+    command = ("flock", "--exclusive", "--timeout", str(_PATIENCE), str(fd))
+    process = await asyncio.create_subprocess_exec(*command, pass_fds=(fd,), stdin=asyncio.subprocess.DEVNULL)
+    try:
+        if await process.wait():
+            raise HostError("another build of a template doesn't come to its end", hint="end it, then try again")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@contextmanager
+def draft(key: str) -> Iterator[Path]:
+    """A directory to make a template in, deleted at the end unless `publish` gave it its name. Needs `lock`."""
+    directory = templates_directory()
+    for old in directory.glob(f"{_DRAFT}{key}-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    path = directory / f"{_DRAFT}{key}-{os.urandom(4).hex()}"
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def publish(path: Path, template: Template, state: bytes, *, mode: int) -> Template:
+    """Give the finished draft its name, when all of it is on disk; old ones that are too many go. Needs `lock`.
+
+    `mode` is that of the memory's file. Raises OSError.
+    """
+    (path / _STATE).write_bytes(state)
+    (path / _ABOUT).write_text(json.dumps(template.to_json(), indent=1))
+    for name in (MEMORY, _STATE, _ABOUT):
+        file = path / name
+        file.chmod(mode if name == MEMORY else 0o400)
+        _sync(file)
+    _sync(path)
+    final = path.with_name(template.key)
+    if final.exists():
+        discard(final)
+    path.rename(final)
+    _sync(final.parent)
+    for old in list_templates()[_MOST:]:
+        discard(old.path)
+    return Template.load(final)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 HEADER = struct.Struct(">HBBII")  # magic, kind, stream, channel, length of the payload
 MAGIC = 0x4756
+EMULATED = " norandmaps psi=0 nowatchdog audit=0 lsm=landlock,yama"  # more words for an emulated kernel
 HELLO, REQUEST, REPLY, DATA = 1, 2, 3, 5
 
 
@@ -88,7 +89,7 @@ def command_line(kernel: str, initrd: str, rootfs: str, accel: str, fds: dict[st
         "-accel", accel, "-cpu", "host" if accel == "kvm" else "max",
         "-smp", "1", "-m", "524288K",
         "-kernel", kernel, "-initrd", initrd,
-        "-append", "console=ttyS0 quiet panic=-1 reboot=t" + ("" if accel == "kvm" else " norandmaps"),
+        "-append", "console=ttyS0 quiet panic=-1 reboot=t" + ("" if accel == "kvm" else EMULATED),
         "-object", '{"qom-type":"rng-random","id":"entropy.file","filename":"/dev/urandom"}',
         "-chardev", f"socket,fd={fds['console']},id=console",
         "-chardev", f"socket,fd={fds['monitor']},id=monitor",

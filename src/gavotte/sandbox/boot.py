@@ -29,8 +29,10 @@ ROOT = {"serial": _ROOT_SERIAL, "fstype": "squashfs"}  # by which the agent find
 _APPEND = "quiet panic=-1 reboot=t"
 
 # QEMU keeps translated code by its virtual address: with addresses that change at each exec, it translates
-# /bin/true and its libraries anew each time, 30 ms instead of 8. The machine is the boundary, not the layout.
-_APPEND_FOR = {"tcg": "norandmaps"}
+# /bin/true and its libraries anew each time, 30 ms instead of 8. The machine is the boundary, not the layout. What else
+# the kernel does beside its work is translated as well: statistics of pressure, watchdogs, security modules that have
+# no policy here.
+_APPEND_FOR = {"tcg": "norandmaps psi=0 nowatchdog audit=0 lsm=landlock,yama"}
 
 # Without the first, Debian's kernel leaves memory that is added by virtio-mem offline; movable, so that it can be given
 # back. The second is 4 MiB, where 64 would be set aside for devices that can't reach so far, which a virtio device can.

@@ -10,7 +10,7 @@ import struct
 import termios
 from collections import namedtuple
 
-from gavotte.guest.agent.packets import Refusal, problem, receive_packet, send_packet
+from gavotte.guest.agent.packets import Refusal, await_packet, problem, send_packet
 from gavotte.guest.agent.system import write_file
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
@@ -109,8 +109,10 @@ def stand_by(line: socket.socket, stdio: list[int], group: int) -> NoReturn:
             os.dup2(fd, target)
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         root = try_root()
-        request, _fds = receive_packet(line)
-        become(request, line, null, root)
+        if root is not None:
+            take_on(root[1], "")
+        send_packet(line, {"op": "ready"})
+        become(await_packet(line), line, null, root)
     except EOFError:
         pass  # the agent has no use for it any more
     except BaseException as error:
@@ -135,16 +137,22 @@ def become(request: Json, line: socket.socket, null: int, root: tuple[Json, User
         take_terminal(line, request["tty"])
     elif not request["stdin"]:
         os.dup2(null, 0)
+    if not known or request["cwd"]:
+        take_on(user, request["cwd"])
+    execute(request["argv"], environment(user, request["env"], bool(request["tty"])))
+
+
+def take_on(user: User, cwd: str) -> None:
+    """Be that user, in that directory, or at home."""
     os.setgroups(user.groups)
     os.setgid(user.gid)
     os.setuid(user.uid)
     try:
-        os.chdir(request["cwd"] or user.home)
+        os.chdir(cwd or user.home)
     except OSError as error:
-        if request["cwd"]:
-            raise Refusal("no-cwd", f"can't enter {request['cwd']!r}: {error.strerror}") from None
+        if cwd:
+            raise Refusal("no-cwd", f"can't enter {cwd!r}: {error.strerror}") from None
         os.chdir("/")  # as login(1) does for a user without a home
-    execute(request["argv"], environment(user, request["env"], bool(request["tty"])))
 
 
 def take_terminal(line: socket.socket, size: list[int]) -> None:

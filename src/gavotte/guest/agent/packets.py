@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import struct
 from collections.abc import Sequence
+
+from gavotte.guest.agent import from_json, to_json
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ LARGEST_PACKET = 64 << 10  # well below the kernel's default socket buffer
 
 def send_packet(sock: socket.socket, value: Json, fds: Sequence[int] = ()) -> None:
     """Send `value` and `fds`."""
-    send_document(sock, json.dumps(value).encode(), fds)
+    send_document(sock, to_json(value), fds)
 
 
 def send_document(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
@@ -41,12 +42,20 @@ def receive_packet(sock: socket.socket) -> tuple[Json, list[int]]:
     if not data:
         raise EOFError
     if data != b"@":
-        return json.loads(data), fds
+        return from_json(data), fds
     memfd = fds.pop(0)
     try:
-        return json.loads(os.pread(memfd, os.fstat(memfd).st_size, 0)), fds
+        return from_json(os.pread(memfd, os.fstat(memfd).st_size, 0)), fds
     finally:
         os.close(memfd)
+
+
+def await_packet(sock: socket.socket) -> Json:
+    """The next message, whose fds aren't of use; EOFError when the other end has gone."""
+    data = sock.recv(LARGEST_PACKET + 1, socket.MSG_PEEK)
+    if data == b"@" or not data:
+        return receive_packet(sock)[0]
+    return from_json(data)
 
 
 class Refusal(Exception):

@@ -6,7 +6,6 @@ clock would go on from that moment. Sources: random(4); Linux, drivers/char/rand
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import socket
@@ -15,7 +14,7 @@ import time
 
 from gavotte.guest.agent import SEED_LENGTH
 from gavotte.guest.agent.packets import Refusal
-from gavotte.guest.agent.system import checked, libc, write_file
+from gavotte.guest.agent.system import checked, close_all, libc, write_file
 
 _PPC = os.uname().machine.startswith("ppc")  # which numbers its ioctls in its own way
 RNDADDENTROPY = 0x80085203 if _PPC else 0x40085203
@@ -43,21 +42,39 @@ def set_clock(seconds: float) -> None:
 
 def name_root(root: str, hostname: str) -> None:
     """What a root says of its machine: its name, and a number that no other machine has (machine-id(5))."""
-    write_file(f"{root}/etc/hostname", f"{hostname}\n")
-    write_file(f"{root}/etc/hosts", f"127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n::1\tlocalhost ip6-localhost\n")
-    write_file(f"{root}/etc/machine-id", os.urandom(16).hex() + "\n")
+    for path, text in names(hostname).items():
+        write_file(root + path, text)
 
 
-def rename_host(pid: int, hostname: str) -> None:
-    """Give the namespace that process `pid` is in another host name."""
-    ours = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
-    theirs = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        checked(libc.setns(theirs, ctypes.c_int(CLONE_NEWUTS)), "setns")
+def names(hostname: str) -> dict[str, str]:
+    """The files that say who a machine is."""
+    return {
+        "/etc/hostname": f"{hostname}\n",
+        "/etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n::1\tlocalhost ip6-localhost\n",
+        "/etc/machine-id": os.urandom(16).hex() + "\n",
+    }
+
+
+class Identity:
+    """Who the machine is, as its commands see it. What it is changed by is opened beforehand: a copy has no time."""
+
+    def __init__(self, root: str, stage: int) -> None:
+        """`root` is where the commands' root is, `stage` a process in their namespaces."""
+        self.files = {path: os.open(root + path, os.O_WRONLY | os.O_CLOEXEC) for path in names("")}
+        self.ours = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+        self.theirs = os.open(f"/proc/{stage}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+
+    def change(self, hostname: str) -> None:
+        """Be another from now on, and not be able to be a third."""
+        self.rename_host(hostname)
+        for path, text in names(hostname).items():
+            fd = self.files[path]
+            os.ftruncate(fd, os.pwrite(fd, text.encode(), 0))
+        close_all((*self.files.values(), self.ours, self.theirs))
+
+    def rename_host(self, hostname: str) -> None:
+        checked(libc.setns(self.theirs, CLONE_NEWUTS), "setns")
         try:
             socket.sethostname(hostname)
         finally:
-            checked(libc.setns(ours, ctypes.c_int(CLONE_NEWUTS)), "setns")
-    finally:
-        os.close(ours)
-        os.close(theirs)
+            checked(libc.setns(self.ours, CLONE_NEWUTS), "setns")

@@ -11,7 +11,7 @@ import time
 from gavotte.guest.agent import REPLY, encode_json
 from gavotte.guest.agent.online import total_memory, turn_processors
 from gavotte.guest.agent.packets import NONSENSE, Refusal, problem
-from gavotte.guest.agent.renewal import name_root, rename_host, reseed, set_clock
+from gavotte.guest.agent.renewal import Identity, reseed, set_clock
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ class Restore:
     `memory` that is being plugged, in bytes; `latent`: how many of the latent devices of each kind are there.
     """
 
+    identity: Identity | None = None
+    root_size = 0
+
+    @classmethod
+    def prepare(cls, agent: Agent) -> None:
+        """Do beforehand what a copy needn't wait for."""
+        if agent.stage is not None:
+            cls.identity = Identity(agent.boot.ROOT, agent.stage.pid)
+        cls.root_size = agent.boot.root_size()
+
     def __init__(self, agent: Agent, channel: int, request: dict[str, Json]) -> None:
         self.agent, self.channel, self.request = agent, channel, request
         self.wanted = 0
@@ -42,18 +52,16 @@ class Restore:
         self.wait_for_memory()
 
     def renew(self) -> None:
-        from gavotte.guest.agent.server import checked_token
-
         agent, request = self.agent, self.request
-        if agent.world is None or agent.stage is None:
-            raise Refusal("state", "the guest isn't set up yet")
-        self.token = checked_token(request["token"])
+        if agent.world is None or self.identity is None:
+            raise Refusal("state", "the guest was restored already")
+        self.token = self.agent.check_token(request["token"])
         reseed(bytes.fromhex(request["seed"]))
         set_clock(request["time"])
         root, _hostname, memory = agent.world
         agent.world = (root, request["hostname"], memory)
-        rename_host(agent.stage.pid, request["hostname"])
-        name_root(root, request["hostname"])
+        self.identity.change(request["hostname"])
+        type(self).identity = None
         agent.last_channel = 0
         agent.ended.clear()
         agent.starts.used = False
@@ -73,14 +81,14 @@ class Restore:
         self.agent.show_nodes(nodes.present(self.agent.boot.devices.root_disk))
 
     def wait_for_memory(self) -> None:
-        if total_memory() < self.wanted:
+        if self.wanted and total_memory() < self.wanted:
             self.agent.boot.devices.on_memory = self.wait_for_memory
             return
         self.agent.boot.devices.on_memory = None
         self.finish()
 
     def finish(self) -> None:
-        answer = {"root_size": self.agent.give_memory() if self.request["memory"] else self.agent.boot.root_size()}
+        answer = {"root_size": self.agent.give_memory() if self.request["memory"] else self.root_size}
         self.answer({**answer, "time": time.time()})
         self.agent.take_token(self.token)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
 import signal
@@ -31,6 +30,7 @@ from gavotte.guest.agent import (
     TOKEN_LENGTH,
     Decoder,
     encode_json,
+    from_json,
 )
 from gavotte.guest.agent.loop import Backlog, Loop
 from gavotte.guest.agent.online import total_memory
@@ -45,6 +45,7 @@ TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's star
 if TYPE_CHECKING:
     from gavotte.guest.agent import Frame, Json
     from gavotte.guest.agent.boot import Boot
+    from gavotte.guest.agent.restore import Restore
     from gavotte.guest.agent.resume import TokenCutter
 
 RESERVE = 32 << 20  # bytes kept from commands: with less, the guest reads its programs over and over, not running any
@@ -59,13 +60,6 @@ def check_exec(request: dict[str, Json]) -> None:
     good = type(request["argv"]) is list and request["argv"] and all(type(text) is str for text in texts)
     if not good or len(numbers) != 4 or not all(type(n) is int and 0 <= n < 1 << 16 for n in numbers):
         raise Refusal("malformed", "argv, env, cwd and user are text; window and the two of tty are numbers")
-
-
-def checked_token(text: Json) -> bytes:
-    token = bytes.fromhex(text or "")
-    if len(token) not in (0, TOKEN_LENGTH):
-        raise Refusal("malformed", f"a token has {TOKEN_LENGTH} bytes, not {len(token)}")
-    return token
 
 
 class Agent:
@@ -87,6 +81,8 @@ class Agent:
         self.nodes: dict[str, Json] = {}  # of devices, in the commands' /dev
         self.reserved = 0  # bytes of the guest's memory that commands don't get
         self.backlog = Backlog()
+        self.document = b""  # of the request that is served
+        self.restorer: type[Restore] | None = None  # in a guest that is to be copied
         self.open = True
 
     def run(self) -> None:
@@ -149,7 +145,7 @@ class Agent:
             if frame.kind == REQUEST:
                 if frame.channel < FIRST_RESUMER:
                     self.last_channel = max(self.last_channel, frame.channel)
-                self.request(frame.channel, json.loads(frame.payload))
+                self.request(frame.channel, from_json(frame.payload), frame.payload)
             elif frame.kind in (DATA, EOF, CREDIT, CLOSE):
                 self.stream(frame)
             else:
@@ -162,10 +158,11 @@ class Agent:
     def refuse(self, channel: int, code: str, message: str) -> None:
         self.send(encode_json(ERROR, channel, {"code": code, "message": message}))
 
-    def request(self, channel: int, request: dict[str, Json]) -> None:
+    def request(self, channel: int, request: dict[str, Json], document: bytes) -> None:
         operation = getattr(self, f"op_{request['op']}", None)
         if operation is None:
             raise Refusal("unknown", f"the agent has no operation {request['op']!r}")
+        self.document = document
         answer = operation(channel, request)
         if answer is not None:
             self.send(encode_json(REPLY, channel, answer))
@@ -198,7 +195,7 @@ class Agent:
         """
         if self.stage is not None:
             raise Refusal("state", "the guest is set up already")
-        token = checked_token(request.get("token"))
+        token = self.check_token(request.get("token"))
         latent = bool(request.get("latent"))
         set_clock(request["time"])
         memory = max(os.sysconf("SC_AVPHYS_PAGES") * PAGE - RESERVE, RESERVE)
@@ -209,31 +206,40 @@ class Agent:
             from gavotte.guest.agent.online import turn_processors
 
             turn_processors(1)
-            from gavotte.guest.agent import restore, resume  # noqa: F401  # a copy is not to wait for them
         self.start_stage()
         self.boot.devices.serve(self.loop, self.show_nodes)
         self.take_token(token)
+        if latent:
+            from gavotte.guest.agent.restore import Restore
+
+            self.restorer = Restore
+            Restore.prepare(self)
         return {"root_size": size}
+
+    def check_token(self, text: Json) -> bytes:
+        token = bytes.fromhex(text or "")
+        if len(token) not in (0, TOKEN_LENGTH):
+            raise Refusal("malformed", f"a token has {TOKEN_LENGTH} bytes, not {len(token)}")
+        return token
 
     def take_token(self, token: bytes) -> None:
         """From now on, whoever has this may take the line over; nobody without one."""
-        from gavotte.guest.agent.resume import TokenCutter
+        self.token, self.cutter = token, None
+        if token:
+            from gavotte.guest.agent.resume import TokenCutter
 
-        self.token, self.cutter = token, TokenCutter(token) if token else None
+            self.cutter = TokenCutter(token)
 
     def op_settle(self, channel: int, _request: dict[str, Json]) -> Json:
         """Reply when a process stands by for the next command, and nothing is under way."""
-        if self.starts.standby is None:
-            self.starts.on_ready = lambda: self.send(encode_json(REPLY, channel, {}))
-            self.starts.ask()
-            return None
-        return {}
+        self.starts.settle_standby(lambda: self.send(encode_json(REPLY, channel, {})))
+        return None  # when it is so
 
     def op_restore(self, channel: int, request: dict[str, Json]) -> Json:
         """Become a guest of its own, after a copy: see `restore`. Whoever asks has the token of the template."""
-        from gavotte.guest.agent import restore
-
-        restore.Restore(self, channel, request).begin()
+        if self.restorer is None:
+            raise Refusal("state", "this guest wasn't made to be copied")
+        self.restorer(self, channel, request).begin()
         return None  # when it is done
 
     def op_renew(self, _channel: int, request: dict[str, Json]) -> Json:
@@ -318,7 +324,7 @@ class Agent:
             raise Refusal("state", "there is no stage to start commands in")
         check_exec(request)
         command = self.commands[channel] = Command(request["argv"], bool(request["tty"]))
-        self.starts.add(Start(channel, command, request, json.dumps(request).encode()))
+        self.starts.add(Start(channel, command, request, self.document))
         return None  # its process will say
 
     def op_signal(self, channel: int, request: dict[str, Json]) -> Json:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gavotte.guest.agent import Json
     from gavotte.guest.agent.server import Agent
 
+READY = 30  # seconds in which a process has come to stand by
+
 
 class Standby:
     """A process that stands by: the line to it, and our ends of its three pipes."""
@@ -125,6 +127,8 @@ class Starts:
                 start.command.pid = pid
                 self.agent.send(encode_json(REPLY, start.channel, {"pid": pid}))
             return
+        if message["op"] == "ready":
+            return
         if message["op"] == "terminal":
             start.command.inlet = Inlet(self.agent, start.channel, os.dup(fds[0]), terminal=True)
             outlet = Outlet(self.agent, start.channel, STDOUT, fds[0], WINDOW, terminal=True)
@@ -155,6 +159,17 @@ class Starts:
         for start in self.waiting:
             if start.command is command:
                 start.signals.append(number)
+
+    def settle_standby(self, done: Callable[[], None]) -> None:
+        """Call `done()` when a process stands by that has nothing left to do but to wait."""
+        if self.standby is None:
+            self.on_ready = lambda: self.settle_standby(done)
+            self.ask()
+            return
+        self.standby.line.settimeout(READY)
+        receive_packet(self.standby.line)
+        self.standby.line.settimeout(None)
+        done()
 
     # what the stage says
 

@@ -31,10 +31,24 @@ __all__ = ["build_template"]
 
 _SPARE = 64 << 20  # bytes beside the memory's own
 
-# What is read here lies in the page cache of each copy. In a guest with little memory it would be in the way.
-_READY = "cat /usr/bin/* >/dev/null; ls -R /usr/lib/python3* >/dev/null; true; /usr/bin/echo; id; env; uname -a"
-_IMPORTS = "import asyncio, base64, hashlib, json, pathlib, random, re, shutil, subprocess, tempfile, time, uuid"
-_WARM: Sequence[Sequence[str]] = (["true"], ["sh", "-c", f"({_READY}) >/dev/null 2>&1"], ["python3", "-Bc", _IMPORTS])
+# What is read here lies in the page cache of each copy; in a guest with little memory it would be in the way. And what is
+# looked up is known there, also that it isn't in the first directories of PATH.
+_READ = """
+cat /usr/bin/*
+ls -R /usr/lib/python3*
+true; id; env; uname -a
+"""
+_LOOK = """
+import asyncio, base64, hashlib, json, os, pathlib, random, re, shutil, subprocess, tempfile, time, uuid
+for name in os.listdir("/usr/bin"):
+    for folder in os.get_exec_path():
+        os.path.exists(f"{folder}/{name}")
+"""
+_WARM: Sequence[Sequence[str]] = (
+    ["true"],
+    ["sh", "-c", f"exec >/dev/null 2>&1; {_READ}"],
+    ["python3", "-Bc", _LOOK],
+)
 _ENOUGH = 256 << 20
 
 

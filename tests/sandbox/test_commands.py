@@ -84,7 +84,7 @@ def test_the_smallest_guest_meets_a_full_root_not_the_oom_killer() -> None:
 
 def test_closing_a_sandbox_that_starts_ends_the_start_and_the_machine() -> None:
     async def story() -> None:
-        box = gavotte.AsyncSandbox(accel="tcg")
+        box = gavotte.AsyncSandbox(accel="tcg", cold=True)
         start = asyncio.create_task(box.start())
         await asyncio.sleep(1)  # into the boot, which takes several
         assert not start.done()

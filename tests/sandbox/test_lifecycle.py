@@ -206,10 +206,10 @@ def test_closing_what_was_never_started_is_fine() -> None:
     run(lambda: AsyncSandbox(accel="tcg").close())
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.5, 2.0])
-def test_a_start_that_is_cancelled_leaves_nothing(seconds: float) -> None:
+@pytest.mark.parametrize(("seconds", "cold"), [(0, True), (0.5, True), (2, True), (0.02, False), (0.15, False)])
+def test_a_start_that_is_cancelled_leaves_nothing(seconds: float, cold: bool) -> None:
     async def story() -> None:
-        box = AsyncSandbox(accel="tcg")
+        box = AsyncSandbox(accel="tcg", cold=cold)
         starting = asyncio.create_task(box.start())
         await asyncio.wait([starting], timeout=seconds)
         starting.cancel()
@@ -248,7 +248,7 @@ def test_a_panic_at_boot_ends_the_start_with_the_console() -> None:
 
 def test_a_guest_that_stays_silent_is_given_up_at_the_deadline() -> None:
     async def story() -> None:
-        box = AsyncSandbox(accel="tcg", boot_timeout=0.5)
+        box = AsyncSandbox(accel="tcg", cold=True, boot_timeout=0.5)
         with pytest.raises(gavotte.GuestSilent, match=r"no answer within 0\.5 s") as caught:
             await box.start()
         assert "--boot-timeout" in caught.value.hint

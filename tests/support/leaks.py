@@ -116,7 +116,8 @@ def _open_fds() -> dict[OpenFd, str]:
             target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115  # targets such as pipe:[1] are no paths
         except FileNotFoundError:  # the listing's own
             continue
-        found[int(number), target] = f"fd {number}: {target}"
+        if not target.startswith("/memfd:template-"):  # which a process that makes copies holds until it ends
+            found[int(number), target] = f"fd {number}: {target}"
     return found
 
 

@@ -22,7 +22,7 @@ from gavotte.sandbox.boot import attach_machine
 from gavotte.sandbox.growth import Size, resize
 from gavotte.sandbox.kept import Kept
 from gavotte.sandbox.phases import Phases
-from gavotte.sandbox.renewal import renew_guest
+from gavotte.sandbox.renewal import shift_clock
 from gavotte.sandbox.result import MAX_OUTPUT, Result, run_to_end
 from gavotte.sandbox.spec import Spec, check_device, make_spec
 from gavotte.sandbox.start import Starter
@@ -273,10 +273,10 @@ class AsyncSandbox:
     async def resume(self) -> None:
         """Have it go on, with the time of day set right."""
         channel = self._started()
-        was_paused = self.paused
+        paused_at = self.vm.turned if self.paused else None
         await self.vm.resume()
-        if was_paused:
-            await renew_guest(channel, reseed=False)
+        if paused_at is not None:
+            await shift_clock(channel, self.vm.turned - paused_at)
 
     async def plug(self, device: Device) -> None:
         """Add a device while it runs; the guest has seen it when `ls /dev` shows it, moments later.

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from gavotte.guest.agent import SEED_LENGTH
 from gavotte.guest.channel import Channel
 
-__all__ = ["correct_clock", "renew_guest"]
+__all__ = ["renew_guest", "set_clock", "shift_clock"]
 
-_OFF = 0.005  # seconds that a clock may be off before it is set again
+_TRIPS = 5
+_TRIP = 0.01  # seconds that a request and its answer take at most, once they are known
 
 
-async def renew_guest(channel: Channel, *, reseed: bool) -> None:
-    """Set its clock; and, if it was loaded and so may have a twin, have it draw other random numbers from now on.
+async def renew_guest(channel: Channel) -> None:
+    """Bring a guest up to date that was loaded from a file, from which others may be loaded too.
 
     Done before any command that is started after it. Raises AgentError.
     """
-    seed = os.urandom(SEED_LENGTH).hex() if reseed else ""
-    await correct_clock(channel, await channel.request("renew", seed=seed, time=time.time()))
+    await channel.request("renew", seed=os.urandom(SEED_LENGTH).hex(), time=time.time())
+    await set_clock(channel)
 
 
-async def correct_clock(channel: Channel, answer: Mapping[str, Any]) -> None:
-    """Set the clock once more, if the first time took long: an emulated guest needs a tenth of a second to wake up.
+async def set_clock(channel: Channel) -> None:
+    """Set the guest's clock to ours: several times, as the first ones take long, and the way there is half of a trip."""
+    half = _TRIP / 2
+    for _ in range(_TRIPS):
+        began = time.monotonic()
+        await channel.request("renew", time=time.time() + half)
+        half = min(half, (time.monotonic() - began) / 2)
 
-    Its answer was quick: it isn't waited for. Commands come after it.
-    """
-    if abs(time.time() - float(answer["time"])) > _OFF:
-        await channel.tell("renew", time=time.time())
+
+async def shift_clock(channel: Channel, seconds: float) -> None:
+    """Have the guest's clock, which was right, be right again after the guest stood still for so long."""
+    await channel.request("renew", shift=seconds)

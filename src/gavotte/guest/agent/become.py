@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 User = namedtuple("User", "name uid gid groups home shell")
 
+Known = namedtuple("Known", "signature user")  # a user, and what the tables of users were when that was so
+
 ROOT = "0"  # whom commands run as unless told otherwise
 
 
@@ -91,11 +93,12 @@ def signature() -> list[tuple[int, int, int]]:
     return found
 
 
-def stand_by(line: socket.socket, stdio: list[int], group: int) -> NoReturn:
+def stand_by(line: socket.socket, stdio: list[int], group: int, root: Known | None) -> NoReturn:
     """Do all that doesn't depend on the command, wait on `line` to be told which it is, and become it.
 
-    `stdio` are the ends of its pipes, `group` a directory fd of its cgroup, or -1. `line` closes when the command runs;
-    before that it may carry a terminal's other end, or say why there is no command.
+    `stdio` are the ends of its pipes, `group` a directory fd of its cgroup, or -1; `root` is what is known of that
+    user. `line` closes when the command runs; before that it may carry a terminal's other end, or say why there is no
+    command.
     """
     try:
         if group >= 0:
@@ -108,9 +111,8 @@ def stand_by(line: socket.socket, stdio: list[int], group: int) -> NoReturn:
         for target, fd in enumerate(stdio):
             os.dup2(fd, target)
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        root = try_root()
         if root is not None:
-            take_on(root[1], "")
+            take_on(root.user, "")
         send_packet(line, {"op": "ready"})
         become(await_packet(line), line, null, root)
     except EOFError:
@@ -121,18 +123,19 @@ def stand_by(line: socket.socket, stdio: list[int], group: int) -> NoReturn:
         os._exit(127)
 
 
-def try_root() -> tuple[Json, User] | None:
-    """Who root is, with the signature by which that is known; None where it isn't."""
+def find_root(known: Known | None) -> Known | None:
+    """Who root is, if what is known isn't true any more; None where there is none."""
+    now = signature()
     try:
-        return signature(), find_user(ROOT)
+        return known if known is not None and known.signature == now else Known(now, find_user(ROOT))
     except (Refusal, ValueError):
         return None  # the command is told why
 
 
-def become(request: Json, line: socket.socket, null: int, root: tuple[Json, User] | None) -> NoReturn:
+def become(request: Json, line: socket.socket, null: int, root: Known | None) -> NoReturn:
     """Become the command. Raises Refusal and OSError where that can't be."""
-    known = root is not None and request["user"] == ROOT and root[0] == signature()
-    user = root[1] if root and known else find_user(request["user"])
+    known = root is not None and request["user"] == ROOT and root.signature == signature()
+    user = root.user if root and known else find_user(request["user"])
     if request["tty"]:
         take_terminal(line, request["tty"])
     elif not request["stdin"]:

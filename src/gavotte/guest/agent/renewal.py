@@ -36,8 +36,13 @@ def reseed(seed: bytes) -> None:
 
 
 def set_clock(seconds: float) -> None:
-    """Step the wall clock. The monotonic one goes on."""
+    """Step the wall clock to that time since 1970. The monotonic one goes on."""
     time.clock_settime(time.CLOCK_REALTIME, float(seconds))
+
+
+def shift_clock(seconds: float) -> None:
+    """Step it by so much: by as long as the guest stood still. However late this comes, the clock is right then."""
+    time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME) + float(seconds))
 
 
 def name_root(root: str, hostname: str) -> None:

@@ -6,12 +6,10 @@ begins with that token too. From then on the guest has another.
 
 from __future__ import annotations
 
-import time
-
 from gavotte.guest.agent import REPLY, encode_json
 from gavotte.guest.agent.online import total_memory, turn_processors
 from gavotte.guest.agent.packets import NONSENSE, Refusal, problem
-from gavotte.guest.agent.renewal import Identity, reseed, set_clock
+from gavotte.guest.agent.renewal import Identity, reseed, shift_clock
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
 if TYPE_CHECKING:
@@ -24,8 +22,9 @@ SLACK = 1 << 20  # bytes: memory comes in larger steps
 class Restore:
     """One `restore`. `request` has:
 
-    `seed`, in hex, and `time`: see `renewal`; `hostname`; `token`, in hex, or null for none; `cpus` to have online;
-    `memory` that is being plugged, in bytes; `latent`: how many of the latent devices of each kind are there.
+    `seed`, in hex, and `shift`, in seconds: see `renewal`; `hostname`; `token`, in hex, or null for none; `cpus` to
+    have online; `memory` that is being plugged, in bytes; `latent`: how many of the latent devices of each kind are
+    there.
     """
 
     identity: Identity | None = None
@@ -57,14 +56,13 @@ class Restore:
             raise Refusal("state", "the guest was restored already")
         self.token = self.agent.check_token(request["token"])
         reseed(bytes.fromhex(request["seed"]))
-        set_clock(request["time"])
+        shift_clock(request["shift"])
         root, _hostname, memory = agent.world
         agent.world = (root, request["hostname"], memory)
         self.identity.change(request["hostname"])
         type(self).identity = None
         agent.last_channel = 0
         agent.ended.clear()
-        agent.starts.used = False
         if request["latent"]:
             self.bind(request["latent"])
         if request["cpus"] > 1:
@@ -89,7 +87,7 @@ class Restore:
 
     def finish(self) -> None:
         answer = {"root_size": self.agent.give_memory() if self.request["memory"] else self.root_size}
-        self.answer({**answer, "time": time.time()})
+        self.answer(answer)
         self.agent.take_token(self.token)
 
     def answer(self, value: Json) -> None:

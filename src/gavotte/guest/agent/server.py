@@ -8,7 +8,6 @@ import select
 import signal
 import struct
 import termios
-import time
 from collections.abc import Sequence
 
 from gavotte.guest.agent import (
@@ -35,7 +34,7 @@ from gavotte.guest.agent import (
 from gavotte.guest.agent.loop import Backlog, Loop
 from gavotte.guest.agent.online import total_memory
 from gavotte.guest.agent.packets import NONSENSE, Refusal, problem, receive_packet, send_packet
-from gavotte.guest.agent.renewal import reseed, set_clock
+from gavotte.guest.agent.renewal import reseed, set_clock, shift_clock
 from gavotte.guest.agent.starts import Start, Starts
 from gavotte.guest.agent.streams import Command
 from gavotte.guest.agent.system import ended_children, log
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from gavotte.guest.agent.restore import Restore
     from gavotte.guest.agent.resume import TokenCutter
 
-RESERVE = 32 << 20  # bytes kept from commands: with less, the guest reads its programs over and over, not running any
+RESERVE = 40 << 20  # bytes kept from commands: with less, the guest reads its programs over and over, not running any
 
 MOST_ENDED = 64  # commands whose end is kept for the next manager
 
@@ -243,11 +242,14 @@ class Agent:
         return None  # when it is done
 
     def op_renew(self, _channel: int, request: dict[str, Json]) -> Json:
-        """Set the clock, which stood still with the guest; and have other random numbers, if there is a `seed`."""
+        """Set the clock to a `time`, or by a `shift`; and have other random numbers, if there is a `seed`."""
         if request.get("seed"):
             reseed(bytes.fromhex(request["seed"]))
-        set_clock(request["time"])
-        return {"time": time.time()}
+        if "shift" in request:
+            shift_clock(request["shift"])
+        else:
+            set_clock(request["time"])
+        return {}
 
     def op_online(self, channel: int, request: dict[str, Json]) -> Json:
         """Bring what was plugged online, and give commands what memory there is now, more or less than before.
@@ -378,7 +380,7 @@ class Agent:
             self.loop.watch(self.stage.control.fileno(), 0, self.on_stage)
             return  # its end follows
         if message["op"] == "standby":
-            self.starts.on_standby(message["pid"], fds)
+            self.starts.on_standby(message["pid"], fds, message["company"])
         elif message["op"] == "no-standby":
             self.starts.on_no_standby(message["code"], message["message"])
         else:

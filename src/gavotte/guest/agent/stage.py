@@ -9,7 +9,7 @@ import signal
 import socket
 from collections import namedtuple
 
-from gavotte.guest.agent.become import stand_by
+from gavotte.guest.agent.become import Known, find_root, stand_by
 from gavotte.guest.agent.loop import Loop
 from gavotte.guest.agent.nodes import Nodes
 from gavotte.guest.agent.packets import NONSENSE, problem, receive_packet, send_packet
@@ -40,6 +40,8 @@ class Stage:
         self.nodes = Nodes()
         self.jobs: dict[int, Job] = {}
         self.groups = 0  # made so far
+        self.root: Known | None = None
+        self.most = str(int(read_file("/proc/sys/kernel/threads-max")) // 2)  # processes of a command
         self.killed: dict[str, Json] = {}  # by cgroup: the end to report when all in it have ended
         self.leftover: set[str] = set()  # cgroups of ended commands that processes still live in
 
@@ -73,6 +75,7 @@ class Stage:
         group = -1
         try:
             name, group = self.make_group()
+            self.root = find_root(self.root)
             line, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.append(line.detach())
             theirs.append(child.detach())
@@ -85,9 +88,10 @@ class Stage:
             pid = os.fork()
             if pid == 0:
                 close_all(ours)
-                stand_by(socket.socket(fileno=theirs[0]), theirs[1:], group)
+                stand_by(socket.socket(fileno=theirs[0]), theirs[1:], group, self.root)
             self.jobs[pid] = Job(pid, name)
-            send_packet(self.control, {"op": "standby", "pid": pid}, ours)
+            company = len(self.jobs) > 1 or bool(self.leftover)
+            send_packet(self.control, {"op": "standby", "pid": pid, "company": company}, ours)
         except OSError as error:
             send_packet(self.control, {"op": "no-standby", "pid": 0, **problem(error)})
         finally:
@@ -137,7 +141,7 @@ class Stage:
             self.remove_group(old)
         os.mkdir(name, dir_fd=self.cgroup)
         group = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.cgroup)
-        write_file("pids.max", str(int(read_file("/proc/sys/kernel/threads-max")) // 2), group)
+        write_file("pids.max", self.most, group)
         return name, group
 
     def is_empty(self, group: str) -> bool:

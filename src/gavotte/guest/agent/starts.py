@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from gavotte.guest.agent import Json
     from gavotte.guest.agent.server import Agent
 
+MOST_ASKED = 16  # processes that are made for commands that wait
 READY = 30  # seconds in which a process has come to stand by
 
 
 class Standby:
     """A process that stands by: the line to it, and our ends of its three pipes."""
 
-    def __init__(self, pid: int, fds: list[int]) -> None:
+    def __init__(self, pid: int, fds: list[int], company: bool) -> None:
         self.pid = pid
+        self.company = company  # whether there were processes of commands that could stop it
         self.line = socket.socket(fileno=fds[0])
         self.pipes = fds[1:]
 
@@ -51,9 +53,8 @@ class Starts:
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.standby: Standby | None = None
-        self.asked = False
+        self.asked = 0  # so many are being made
         self.on_ready: Callable[[], None] | None = None  # told when a process stands by
-        self.used = False  # whether there may be processes that could have stopped the one that stands by
         self.waiting: deque[Start] = deque()
         self.begun: dict[int, Start] = {}  # by pid, until the command runs
         self.channels: dict[int, int] = {}  # by pid, of commands
@@ -70,9 +71,10 @@ class Starts:
             self.ask()
 
     def ask(self) -> None:
-        """Have the stage make a process that stands by, unless there is one, or one is being made."""
-        if self.standby is None and not self.asked and self.agent.stage is not None:
-            self.asked = True
+        """Have the stage make as many processes that stand by as there are commands that wait, and one at least."""
+        wanted = max(1, min(len(self.waiting), MOST_ASKED)) if self.standby is None else 0
+        while self.asked < wanted and self.agent.stage is not None:
+            self.asked += 1
             self.agent.tell(self.agent.stage, {"op": "standby"})
 
     def begin(self, start: Start, standby: Standby) -> None:
@@ -81,14 +83,14 @@ class Starts:
             standby.close()
             return  # it was given up meanwhile
         try:
-            if self.used and self.agent.stage is not None:  # a command may stop all that it sees
+            company = standby.company or len(self.channels) > 0
+            if company and self.agent.stage is not None:  # a command may have stopped all that it sees
                 self.agent.tell(self.agent.stage, {"op": "signal", "pid": standby.pid, "signal": signal.SIGCONT})
             send_document(standby.line, start.document)
         except OSError:  # it has ended, as by a `kill -9 -1`
             standby.close()
             self.waiting.appendleft(start)
             return
-        self.used = True
         self.begun[standby.pid] = start
         self.channels[standby.pid] = start.channel
         start.command.process = standby.pid
@@ -173,9 +175,11 @@ class Starts:
 
     # what the stage says
 
-    def on_standby(self, pid: int, fds: list[int]) -> None:
-        self.asked = False
-        self.standby = Standby(pid, fds)
+    def on_standby(self, pid: int, fds: list[int], company: bool) -> None:
+        self.asked -= 1
+        if self.standby is not None:  # those that it was made for have gone; it ends when its line does
+            self.standby.close()
+        self.standby = Standby(pid, fds, company)
         self.serve()
         if self.standby is not None and self.on_ready is not None:
             ready, self.on_ready = self.on_ready, None
@@ -183,7 +187,7 @@ class Starts:
 
     def on_no_standby(self, code: str, message: str) -> None:
         """The guest can't have another process now."""
-        self.asked = False
+        self.asked -= 1
         waiting, self.waiting = self.waiting, deque()
         for start in waiting:
             self.refuse(start, code, message)
@@ -204,6 +208,6 @@ class Starts:
             self.standby.close()
         for pid, start in list(self.begun.items()):
             self.settle(pid, start)
-        self.standby, self.asked, self.used = None, False, False
+        self.standby, self.asked = None, 0
         self.waiting.clear()
         self.channels.clear()

@@ -48,6 +48,7 @@ class Life:
 
     def __init__(self, dump: Dump | None = None) -> None:
         self.state = VmState.CREATED
+        self.turned = 0.0  # when it last stood still or went on, by the host's clock
         self.streams = Streams()
         self.recent: deque[VmEvent] = deque(maxlen=_KEPT)
         self.panic: GuestPanicked | None = None
@@ -68,10 +69,10 @@ class Life:
             case None:
                 return
             case Paused():
-                self.state = VmState.PAUSED
+                self.state, self.turned = VmState.PAUSED, event.seconds
                 self.begin(self._ask_why())
             case Resumed():
-                self.state = VmState.RUNNING
+                self.state, self.turned = VmState.RUNNING, event.seconds
             case VmShutdown():
                 self.shutdown = told
             case GuestPanicked():

@@ -88,6 +88,11 @@ class QemuLifecycle:
         return self.life.state
 
     @property
+    def turned(self) -> float:
+        """When its processors last stood still or went on: seconds since 1970 by the host's clock, as QEMU tells it."""
+        return self.life.turned
+
+    @property
     def process(self) -> QemuProcess:
         """The QEMU process. Raises StateError before there is one."""
         if self._process is None:

@@ -21,6 +21,7 @@ from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema import Schema
 from gavotte.sandbox.artifacts import Artifacts
 from gavotte.sandbox.boot import ROOT, start_machine
+from gavotte.sandbox.renewal import set_clock
 from gavotte.sandbox.spec import Spec
 from gavotte.sandbox.store import RunDirectory
 from gavotte.sandbox.template.layout import Layout
@@ -31,7 +32,7 @@ __all__ = ["build_template"]
 
 _SPARE = 64 << 20  # bytes beside the memory's own
 
-# What is read here lies in the page cache of each copy; in a guest with little memory it would be in the way. And what is
+# What is read here lies in the page cache of each copy; in a guest with little memory it would be in the way. What is
 # looked up is known there, also that it isn't in the first directories of PATH.
 _READ = """
 cat /usr/bin/*
@@ -71,7 +72,7 @@ async def build_template(
             state, root_size = await _boot(vm, spec.boot_timeout, token, layout.memory)
         finally:
             os.close(fd)
-        template = _describe(key, layout, binary, config, files, token, root_size, state)
+        template = _describe(key, layout, binary, config, files, token, root_size, state, vm.turned)
         mode = 0o400 if can_map_readable(schema) else 0o600  # QEMU opens it for writing where it can't do else
         try:
             return await asyncio.to_thread(publish, path, template, state, mode=mode)
@@ -101,6 +102,7 @@ async def _boot(vm: QemuVm, seconds: float, token: str, memory: int) -> tuple[by
         reply = await channel.request("setup", time=time.time(), deadline=seconds, **fields)
         for argv in _WARM if memory >= _ENOUGH else _WARM[:1]:
             await _run(channel, argv)
+        await set_clock(channel)
         await channel.request("settle", deadline=seconds)
         return await vm.freeze(), int(reply["root_size"])
     finally:
@@ -124,6 +126,7 @@ def _describe(
     token: str,
     root_size: int,
     state: bytes,
+    stopped: float,
 ) -> Template:
     return Template(
         key=key,
@@ -138,6 +141,7 @@ def _describe(
         macs={place.id: _find_mac(state, config.name, place) for place in layout.latent() if place.kind == "nic"},
         state_crc=zlib.crc32(state),
         created=time.time(),
+        stopped=stopped,
     )
 
 

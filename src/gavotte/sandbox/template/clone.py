@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from gavotte.hypervisor.qemu.plan.memory import BLOCK
 from gavotte.hypervisor.qemu.plan.nic import default_mac
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.sandbox.boot import AGENT_PORT, last_words_of
-from gavotte.sandbox.renewal import correct_clock
 from gavotte.sandbox.spec import Spec
 from gavotte.sandbox.template.layout import kind_of
 from gavotte.sandbox.template.store import Template
@@ -47,21 +45,23 @@ async def clone_template(vm: QemuVm, template: Template, spec: Spec, name: str, 
             await vm.plug(device)
         growth = _growth(spec.memory, template.layout.memory)
         await vm.clone(template.read_state(_macs(template, places, name)), memory=growth)
-        fields = _fields(name, token, spec.cpus, growth, _counts(places))
+        shift = vm.turned - template.stopped
+        fields = _fields(name, token, shift, spec.cpus, growth, _counts(places))
         sock = socket.socket(fileno=vm.take_port(AGENT_PORT))
         channel, answer = await Channel.restore(sock, template.token, last_words_of(vm), fields, _PATIENCE)
-        await correct_clock(channel, answer)
         return Clone(channel, int(answer["root_size"]))
     except BaseException:
         await asyncio.shield(vm.stop(force=True))
         raise
 
 
-def _fields(hostname: str, token: str | None, cpus: int, memory: int, latent: dict[str, int]) -> dict[str, object]:
+def _fields(
+    hostname: str, token: str | None, shift: float, cpus: int, memory: int, latent: dict[str, int]
+) -> dict[str, object]:
     """What a copy is told: see `gavotte.guest.agent.restore`."""
     return {
         "seed": os.urandom(SEED_LENGTH).hex(),
-        "time": time.time(),
+        "shift": shift,
         "hostname": hostname,
         "token": token,
         "cpus": cpus,

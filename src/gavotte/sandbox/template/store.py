@@ -43,7 +43,7 @@ _MOST = 8  # templates that are kept; the last one used least goes first
 @dataclass(frozen=True)
 class Template:
     """A finished template. `token` is what its copies are spoken to with, once; `macs` are the addresses of its latent
-    cards, by where they stand in the state."""
+    cards, by where they stand in the state. `stopped` is when it stood still, when its clock was right."""
 
     key: str
     layout: Layout
@@ -57,6 +57,7 @@ class Template:
     macs: Mapping[str, int]
     state_crc: int
     created: float
+    stopped: float
     format: int = _FORMAT
     path: Path = field(default=Path(), compare=False)
 

@@ -24,7 +24,7 @@ async def renew_guest(channel: Channel) -> None:
 
 
 async def set_clock(channel: Channel) -> None:
-    """Set the guest's clock to ours: several times, as the first ones take long, and the way there is half of a trip."""
+    """Set the guest's clock to ours: several times, as the first take long, and the way there is half of a trip."""
     half = _TRIP / 2
     for _ in range(_TRIPS):
         began = time.monotonic()

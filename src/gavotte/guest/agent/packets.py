@@ -55,6 +55,7 @@ def await_packet(sock: socket.socket) -> Json:
     data = sock.recv(LARGEST_PACKET + 1, socket.MSG_PEEK)
     if data == b"@" or not data:
         return receive_packet(sock)[0]
+    sock.recv(1)  # the rest of the packet goes with it; one that stays would break the line at its end
     return from_json(data)
 
 

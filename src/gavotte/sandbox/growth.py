@@ -37,7 +37,8 @@ async def resize(vm: Hypervisor, channel: Channel, spec: Spec, cpus: int | None,
     """
     if cpus is not None:
         await _check_cpus(vm, spec, cpus)
-    expected = 0 if memory is None else await _change_memory(vm, channel, parse_size(memory, "memory"))
+    size = None if memory is None else _check_memory(spec, parse_size(memory, "memory"))
+    expected = 0 if size is None else await _change_memory(vm, channel, size)
     if cpus is not None:
         await _change_vcpus(vm, spec, cpus)
     return await _taken(vm, channel, cpus or 0, expected)
@@ -71,6 +72,18 @@ async def _taken(vm: Hypervisor, channel: Channel, cpus: int, memory: int) -> Si
 async def _size(channel: Channel, cpus: int) -> Size:
     reply = await channel.request("online", cpus=cpus)
     return Size(cpus=int(reply["cpus"]), memory=int(reply["memory"]))
+
+
+def _check_memory(spec: Spec, size: int) -> int:
+    """A template has room for more than its copies asked for, and less to begin with."""
+    most = max(spec.max_memory, spec.memory)
+    if not spec.memory <= size <= most:
+        raise UsageError(
+            f"{size >> 20}M is not between {spec.memory >> 20}M, with which it was started, and {most >> 20}M",
+            path="memory",
+            hint="start it with a larger max_memory" if size > most else "what it was started with can't be removed",
+        )
+    return size
 
 
 async def _check_cpus(vm: Hypervisor, spec: Spec, cpus: int) -> None:

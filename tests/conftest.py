@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -47,3 +48,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     skipped = [item for item in items if item.get_closest_marker("arch")]
     items[:] = [item for item in items if not item.get_closest_marker("arch")]
     config.hook.pytest_deselected(items=skipped)
+
+
+def pytest_collection_finish() -> None:
+    """What collection made is there to the end: the look for garbage after each test needn't go through all of it."""
+    gc.collect()
+    gc.freeze()

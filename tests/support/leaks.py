@@ -92,21 +92,29 @@ def held_to_its_start(fail: Callable[[str], object]) -> Iterator[None]:
 
 
 def _children() -> dict[Child, str]:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # there is none, which is so for most tests, and cheap to know
+        return {}
     me = str(os.getpid())
     found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
+    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208  # names that are numbers, not paths
         try:
-            stat = (folder / "stat").read_text()
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            stat = _read(f"/proc/{name}/stat")
+            # proc(5): pid (comm) state ppid …, start time is field 22; comm may hold spaces and brackets
+            comm, _, rest = stat.partition("(")[2].rpartition(")")
+            fields = rest.split()
+            if fields[1] == me:
+                command = _read(f"/proc/{name}/cmdline").replace("\0", " ").strip()
+                found[int(name), fields[19]] = f"child {name} ({comm}, state {fields[0]}) {command}".strip()
         except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
             continue
-        # proc(5): pid (comm) state ppid …, start time is field 22; comm may hold spaces and brackets
-        name, _, rest = stat.partition("(")[2].rpartition(")")
-        fields = rest.split()
-        if fields[1] == me:
-            pid = int(folder.name)
-            found[pid, fields[19]] = f"child {pid} ({name}, state {fields[0]}) {command}".strip()
     return found
+
+
+def _read(path: str) -> str:
+    """The text of a file in /proc; of what isn't UTF-8, as much as can be shown."""
+    return Path(path).read_bytes().decode(errors="replace")
 
 
 def _open_fds() -> dict[OpenFd, str]:

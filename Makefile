@@ -8,6 +8,10 @@ PROGRAMS := qemu-system-x86_64 mmdebstrap mksquashfs newuidmap setpriv passt
 # Debian 12 has it in qemu-system-common, which comes with QEMU; from 13 on it is a package of its own.
 VIRTIOFSD := /usr/lib/qemu/virtiofsd /usr/libexec/virtiofsd
 TESTS ?= tests
+# Processes that run tests: one for each processor where all are run; some are over before further ones have begun.
+WORKERS ?= $(if $(filter-out tests,$(TESTS)),0,auto)
+# Whole files, since their tests share guests, in the order of tests/support/order.py.
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Named as the packages' own or as what they provide: both do on Debian 12 and 13.
 EMULATORS := qemu-system-aarch64 qemu-system-ppc64 qemu-system-riscv64 qemu-system-s390x
 
@@ -22,7 +26,7 @@ run: setup image  ## install what is missing, build the guest image, run `uname 
 	bin/gavotte run -- uname -a
 
 test: setup image  ## the same set-up, then all tests and gates (TESTS=tests/qmp for some)
-	$(VENV)/bin/python -m pytest $(TESTS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(TESTS)
 
 test-arches: setup-arches  ## boots of every architecture, with how long each took; the first builds their images
 	$(VENV)/bin/python -m pytest -m arch --timeout=3600 --durations=0 --durations-min=1 $(TESTS)

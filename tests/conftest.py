@@ -12,6 +12,7 @@ import pytest
 from tests.support.boxes import box, image
 from tests.support.lab import lab
 from tests.support.leaks import held_to_its_start
+from tests.support.order import longest_first
 
 __all__ = ["box", "image", "lab"]
 
@@ -42,9 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that boot another architecture take minutes: they run where `-m` names them, and nowhere else."""
+    """Which tests run, and in which order."""
+    if hasattr(config, "workerinput"):  # this is one of several processes (pytest-xdist)
+        longest_first(items)
     if "arch" in config.getoption("-m"):
-        return
+        return  # those take minutes: they run where they are named, and nowhere else
     skipped = [item for item in items if item.get_closest_marker("arch")]
     items[:] = [item for item in items if not item.get_closest_marker("arch")]
     config.hook.pytest_deselected(items=skipped)

@@ -15,8 +15,9 @@ import pytest
 
 import gavotte
 from gavotte import errors
+from tests.support.checkers import ROOT, checker
+from tests.support.order import LONGEST
 
-ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 AGENT = SRC / "gavotte/guest/agent"  # copied into the guest, alone
 
@@ -78,9 +79,7 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def tool(*words: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
-    )
+    run = checker(*words)
     if run.returncode:
         pytest.fail(run.stdout + run.stderr, pytrace=False)
 
@@ -110,6 +109,10 @@ def test_warnings_are_errors() -> None:
     pytest_settings = settings()["tool"]["pytest"]["ini_options"]
     assert isinstance(pytest_settings, dict)
     assert pytest_settings["filterwarnings"] == ["error"]
+
+
+def test_the_files_that_are_to_run_first_exist() -> None:
+    assert [file for file in LONGEST if not (ROOT / "tests" / file).is_file()] == []
 
 
 # --- floors ---------------------------------------------------------------------------------------------------------

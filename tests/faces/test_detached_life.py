@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,18 +16,26 @@ from gavotte.sandbox.register import find_entry, list_entries
 from gavotte.sandbox.store import run_root, sweep
 from tests.support.command_line import GAVOTTE, gavotte, read_until, started
 from tests.support.detached import detached, kill, register_says, said
+from tests.support.processes import wait_for_ends
 
 pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("image")]
 
 RUN = ("run", "-d", "--accel", "tcg")
 
 
+def processes_for(name: str) -> Iterator[int]:
+    """The pids of its keeper and its QEMU."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended while we looked
+            words = path.read_bytes()
+            if b"guest=%s" % name.encode() in words or b"sandbox.keeper\0%s\0" % name.encode() in words:
+                yield int(path.parent.name)
+
+
 def nothing_is_left(name: str) -> bool:
-    """No directory, no keeper, no QEMU of that name."""
-    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return not (run_root() / name).exists() and not any(
-        b"guest=%s" % name.encode() in words or b"sandbox.keeper\0%s\0" % name.encode() in words for words in commands
-    )
+    """No directory, no keeper, no QEMU of that name. A keeper that has said all it has to say takes a moment to end."""
+    wait_for_ends(processes_for(name))
+    return not (run_root() / name).exists()
 
 
 def test_of_two_that_want_a_name_one_gets_it_also_where_paths_are_long_and_with_rm_it_goes_by_itself(

@@ -7,7 +7,6 @@ import asyncio
 import os
 import random
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.commands import Commands, argument_of, command_of, python_name
 from gavotte.qmp.client import QmpClient
 from tests.support.binaries import BINARIES
+from tests.support.checkers import checker
 from tests.support.programs import with_qemu
 from tests.support.qmp_server import QmpServer, scripted
 from tools import qmp_stubs
 
-ROOT = Path(__file__).parents[2]
 NONE = ("-machine", "none")
 
 
@@ -121,15 +120,8 @@ async def main(qmp: Commands) -> None:
 """
 
 
-def mypy(*words: str) -> list[str]:
-    run = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+def complaints(*words: str) -> list[str]:
+    run = checker("mypy", "--no-error-summary", "--hide-error-context", *words)
     assert not run.stderr
     return run.stdout.splitlines()
 
@@ -137,7 +129,7 @@ def mypy(*words: str) -> list[str]:
 def test_the_type_checker_knows_what_a_command_takes_and_answers(tmp_path: Path) -> None:
     snippet = tmp_path / "snippet.py"
     snippet.write_text(SNIPPET)
-    said = mypy(str(snippet))
+    said = complaints(str(snippet))
     revealed = [line.partition("note: Revealed type is ")[2] for line in said if "Revealed" in line]
     assert [text.strip('"').replace("builtins.", "").split("(")[0] for text in revealed][:2] == [
         "bool",
@@ -150,7 +142,7 @@ def test_the_type_checker_knows_what_a_command_takes_and_answers(tmp_path: Path)
 
 
 def test_the_code_behind_the_stub_is_typed_too() -> None:
-    assert mypy("src/gavotte/qemu/commands.py") == []
+    assert complaints("src/gavotte/qemu/commands.py") == []
 
 
 # --- a real QEMU ---

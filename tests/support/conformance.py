@@ -192,7 +192,7 @@ async def _survey_type(running: _Machine, found: Survey, lot: int, name: str, ba
     for recipe in choice:
         try:
             client = await running.client()
-            await plug(client, recipe, deadline=0.2)
+            await plug(client, recipe, deadline=5.0)  # a busy host's QEMU may be slow, and has not ended
         except QmpRefused as error:
             refusal = error.desc
         except (OutcomeUnknown, QmpNotSent):

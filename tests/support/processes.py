@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.programs import wait_for_end
 
-__all__ = ["expect_none_of", "processes_of"]
+__all__ = ["expect_none_of", "processes_of", "wait_for_ends"]
 
 
 def processes_of(name: str) -> list[int]:
@@ -28,7 +29,12 @@ def processes_of(name: str) -> list[int]:
 
 def expect_none_of(name: str) -> None:
     """Returns when no QEMU of that machine runs; one that was killed takes a moment. Raises TimeoutError."""
-    for pid in processes_of(name):
+    wait_for_ends(processes_of(name))
+
+
+def wait_for_ends(pids: Iterable[int]) -> None:
+    """Returns when none of them runs. Raises TimeoutError."""
+    for pid in pids:
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:

@@ -20,7 +20,7 @@ from gavotte.qmp.wire import Json
 if TYPE_CHECKING:
     from gavotte.hypervisor.qemu.vm import QemuVm
 
-__all__ = ["clone_machine", "freeze_machine"]
+__all__ = ["clone_machine", "freeze_machine", "include_memory"]
 
 _FD: Final = "state"
 _MOST: Final = 64 << 20  # bytes of a state, which has some hundred thousand
@@ -59,6 +59,13 @@ async def clone_machine(vm: QemuVm, state: bytes, memory: int) -> None:
         if memory:
             await request_memory(monitor, memory)
         await go_on(monitor)
+
+
+async def include_memory(vm: QemuVm) -> None:
+    """Have what is saved of it hold its memory too, also when it was cloned from a state that had none."""
+    if vm.config.memory_file is not None:
+        without: list[Json] = [{"capability": IGNORE_SHARED, "state": False}]
+        await vm.monitor.execute("migrate-set-capabilities", {"capabilities": without})
 
 
 async def _migrate(monitor: QmpClient, command: str, fd: int) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gavotte.errors import GavotteError, HostError, InUse, OutcomeUnknown, QemuError, QmpNotSent, SaveFailed, StateError
 from gavotte.hypervisor.devices import Device, Nic, Raw, Stream, Tap
 from gavotte.hypervisor.interface import Ability, MemoryFile, OnProgress, VmState
+from gavotte.hypervisor.qemu.cloning import include_memory
 from gavotte.hypervisor.qemu.durable import put_in_place
 from gavotte.hypervisor.qemu.migration import STALLED, go_on_after_migration, migrate_in, migrate_out, unwritten
 from gavotte.hypervisor.qemu.pump import Pump, pumping
@@ -49,6 +50,7 @@ async def save_machine(vm: QemuVm, target: Path | int, progress: OnProgress | No
     try:
         async with _new_file(target) if isinstance(target, Path) else _borrowed(target) as fd:
             await _put(fd, saved.to_bytes())
+            await include_memory(vm)
             try:
                 pump = await migrate_out(vm.monitor, fd, running=running, progress=progress)
             except OutcomeUnknown:

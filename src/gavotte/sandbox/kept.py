@@ -27,6 +27,8 @@ class Kept:
     accel_reason: str
     root_size: int
     token: str
+    template: str = ""
+    cold_reason: str = ""
 
     def write(self, directory: Path) -> None:
         """Put it into the sandbox's directory. Raises HostError."""
@@ -48,6 +50,7 @@ class Kept:
             value = json.loads(path.read_bytes())
             if value["version"] > _VERSION:
                 raise StateTooNew(str(path), value["version"], _VERSION)
+            value = {"template": "", "cold_reason": "", **value}  # which older ones have not
             rest = {field.name: value[field.name] for field in fields(cls) if field.name != "spec"}
             return cls(spec=_spec(value["spec"]), **rest)
         except FileNotFoundError:

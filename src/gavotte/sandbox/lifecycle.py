@@ -134,7 +134,8 @@ class AsyncSandbox:
         self.template, self.cold_reason = started.template, started.cold
         self._stack.push_async_callback(self._stop)
         if started.token is not None:
-            Kept(self.spec, self.accel, self.accel_reason, self.root_size, started.token).write(directory.path)
+            known = (self.spec, self.accel, self.accel_reason, self.root_size, started.token)
+            Kept(*known, template=self.template, cold_reason=self.cold_reason).write(directory.path)
         if self._directory is not None:
             (directory.path / UNFINISHED).unlink(missing_ok=True)
 
@@ -151,6 +152,7 @@ class AsyncSandbox:
         box = cls.__new__(cls)
         box._begin(kept.spec)
         box.accel, box.accel_reason, box.root_size = kept.accel, kept.accel_reason, kept.root_size
+        box.template, box.cold_reason = kept.template, kept.cold_reason
         async with AsyncExitStack() as undo:
             if directory is None:
                 directory = box._directory = RunDirectory.attach(run_root() / name)

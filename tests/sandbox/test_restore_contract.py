@@ -202,7 +202,7 @@ async def loaded(box: AsyncSandbox, source: Path, token: str) -> AsyncIterator[C
         await vm.load(source)
         channel = await Channel.attach(socket(fileno=vm.take_port(AGENT_PORT)), token, last_words_of(vm))
         try:
-            await renew_guest(channel, reseed=True)
+            await renew_guest(channel)
             yield channel
         finally:
             await channel.close()

@@ -25,10 +25,10 @@ from gavotte.sandbox.renewal import set_clock
 from gavotte.sandbox.spec import Spec
 from gavotte.sandbox.store import RunDirectory
 from gavotte.sandbox.template.layout import Layout
-from gavotte.sandbox.template.plan import plan_config
+from gavotte.sandbox.template.plan import host_of, plan_config
 from gavotte.sandbox.template.store import MEMORY, Template, draft, publish
 
-__all__ = ["build_template"]
+__all__ = ["build_template", "space_for"]
 
 _SPARE = 64 << 20  # bytes beside the memory's own
 
@@ -61,7 +61,7 @@ async def build_template(
     Raises HostError (no room, no process), SaveFailed, and as the start of a machine does.
     """
     with draft(key) as path, RunDirectory(f"template-{key}-{os.urandom(2).hex()}") as directory:
-        fd = _make_memory(path / MEMORY, layout.memory)
+        fd = _make_memory(path / MEMORY, layout)
         try:
             name = f"template-{key}"
             config = plan_config(name, spec, layout, accel, files, schema, MemoryFile(fd))
@@ -80,17 +80,22 @@ async def build_template(
             raise HostError(f"can't write the template: {error.strerror}", hint="free some space") from error
 
 
-def _make_memory(path: Path, size: int) -> int:
+def space_for(layout: Layout) -> int:
+    """Bytes that have to be free to make such a template: a page that the disk had no room for would be QEMU's end."""
+    return layout.memory + _SPARE
+
+
+def _make_memory(path: Path, layout: Layout) -> int:
     """The file of the guest's memory, with nothing in it."""
     status = os.statvfs(path.parent)
     free = status.f_bavail * status.f_frsize
-    if free < size + _SPARE:  # a page that the disk has no room for would be the end of QEMU
+    if free < space_for(layout):
         raise HostError(
-            f"a template needs {(size + _SPARE) >> 20}M in {path.parent.parent}, and {free >> 20}M are free",
+            f"a template needs {space_for(layout) >> 20}M in {path.parent.parent}, and {free >> 20}M are free",
             hint="free some space, or point XDG_CACHE_HOME to another disk",
         )
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.ftruncate(fd, size)
+    os.ftruncate(fd, layout.memory)
     return fd
 
 
@@ -135,6 +140,8 @@ def _describe(
         arch=config.arch,
         machine=config.machine,
         qemu=str(binary.path),
+        binary=binary.identity,
+        host=host_of(config.accel),
         image=files.rootfs.parent.name,
         token=token,
         root_size=root_size,

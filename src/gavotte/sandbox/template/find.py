@@ -60,10 +60,13 @@ async def template_for(wanted: Wanted) -> Template:
         if found := _found(wanted.key):
             return found
         from gavotte.sandbox.template.build import build_template  # which few starts do
+        from gavotte.sandbox.template.stale import drop_stale
 
         _LOG.warning("building a template for sandboxes like this one: needed once, takes as long as a boot")
         rest = (wanted.accel, wanted.binary, wanted.files, wanted.schema)
-        return await build_template(wanted.key, wanted.spec, wanted.layout, *rest)
+        template = await build_template(wanted.key, wanted.spec, wanted.layout, *rest)
+        drop_stale()
+        return template
 
 
 def drop_template(template: Template) -> None:

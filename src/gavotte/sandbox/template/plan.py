@@ -18,7 +18,7 @@ from gavotte.sandbox.boot import machine_config
 from gavotte.sandbox.spec import Spec
 from gavotte.sandbox.template.layout import Layout
 
-__all__ = ["key_of", "plan_config", "why_no_template"]
+__all__ = ["host_of", "key_of", "plan_config", "why_no_template"]
 
 _MADE_SO = 2  # raise it when templates are made in another way, or copies are planned in one
 
@@ -57,9 +57,24 @@ def why_no_template(config: MachineConfig, schema: Schema) -> str:
 
 def key_of(config: MachineConfig, layout: Layout, binary: QemuBinary) -> str:
     """What tells one template from another: all that it is made of, and for KVM what it was made on."""
-    facts: list[object] = [_MADE_SO, replace(config, name="", memory_file=None), layout, binary.identity]
-    if config.accel == "kvm":
-        facts += [host_arch(), Path("/proc/sys/kernel/osrelease").read_text(), _processor()]
+    facts = (
+        _MADE_SO,
+        replace(config, name="", memory_file=None),
+        layout,
+        binary.identity,
+        host_of(config.accel),
+    )
+    return _digest(facts)
+
+
+def host_of(accel: str) -> str:
+    """What a template was made on, as far as that matters: nothing under emulation, else kernel and processor."""
+    if accel != "kvm":
+        return ""
+    return _digest((host_arch(), Path("/proc/sys/kernel/osrelease").read_text(), _processor()))
+
+
+def _digest(facts: tuple[object, ...]) -> str:
     return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
 

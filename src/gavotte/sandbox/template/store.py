@@ -28,12 +28,25 @@ from gavotte.errors import HostError, UsageError
 from gavotte.guest.image.cache import root
 from gavotte.sandbox.template.layout import Layout
 
-__all__ = ["MEMORY", "Template", "draft", "find_template", "list_templates", "lock", "publish", "remove_template"]
+__all__ = [
+    "MEMORY",
+    "Template",
+    "discard",
+    "draft",
+    "find_template",
+    "list_damaged",
+    "list_templates",
+    "lock",
+    "publish",
+    "remove_all",
+    "remove_template",
+    "templates_directory",
+]
 
 MEMORY = "memory"
 _STATE = "state"
 _ABOUT = "template.json"
-_FORMAT = 1
+_FORMAT = 2
 _DRAFT = ".tmp-"
 _LOCK = ".lock-"
 _PATIENCE = 600  # seconds for somebody else's build
@@ -43,7 +56,9 @@ _MOST = 8  # templates that are kept; the last one used least goes first
 @dataclass(frozen=True)
 class Template:
     """A finished template. `token` is what its copies are spoken to with, once; `macs` are the addresses of its latent
-    cards, by where they stand in the state. `stopped` is when it stood still, when its clock was right."""
+    cards, by where they stand in the state. `stopped` is when it stood still, when its clock was right. `binary` is the
+    identity of the file `qemu`, and `host` of the machine that it was made on, where that matters: one that has another
+    now can't use it."""
 
     key: str
     layout: Layout
@@ -51,6 +66,8 @@ class Template:
     arch: str
     machine: str
     qemu: str
+    binary: str
+    host: str
     image: str
     token: str
     root_size: int
@@ -67,9 +84,20 @@ class Template:
         return max(0.0, time.time() - self.created)
 
     @property
+    def used(self) -> float:
+        """When a sandbox last asked for it, in Unix time."""
+        try:
+            return self.path.stat().st_mtime
+        except OSError:  # removed meanwhile
+            return self.created
+
+    @property
     def size(self) -> int:
-        """Bytes that it takes on the disk."""
-        return sum(file.stat().st_blocks * 512 for file in self.path.iterdir())
+        """Bytes that it takes on the disk; 0 when it was removed meanwhile."""
+        try:
+            return sum(file.stat().st_blocks * 512 for file in self.path.iterdir())
+        except OSError:
+            return 0
 
     def open_memory(self) -> int:
         """A descriptor of the memory's file. Raises OSError; and ValueError for one that was cut off."""
@@ -129,30 +157,83 @@ def find_template(key: str) -> Template | None:
 def list_templates() -> list[Template]:
     """All finished ones, the last used first. Damaged ones are left out."""
     found = []
+    for path in _paths():
+        with contextlib.suppress(OSError, ValueError):
+            found.append(Template.load(path))
+    return found
+
+
+def list_damaged() -> dict[str, str]:
+    """Those that are of no use to this version of Gavotte, by key, each with the reason."""
+    found = {}
+    for path in _paths():
+        try:
+            Template.load(path)
+        except FileNotFoundError:
+            if path.exists():
+                found[path.name] = f"it has no {_ABOUT}"
+        except OSError as error:
+            found[path.name] = error.strerror or type(error).__name__
+        except ValueError as error:
+            found[path.name] = str(error)
+    return found
+
+
+def _paths() -> list[Path]:
+    """Where the finished ones are, damaged or not, the last used first."""
+    found = []
     with contextlib.suppress(OSError):
         for path in templates_directory().iterdir():
             if not path.name.startswith("."):
-                with contextlib.suppress(OSError, ValueError):
-                    found.append((path.stat().st_mtime, Template.load(path)))
-    return [template for _, template in sorted(found, key=lambda each: each[0], reverse=True)]
+                with contextlib.suppress(OSError):  # just being removed
+                    found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def remove_template(key_prefix: str) -> str:
     """Delete the one whose key begins so, finished or damaged; sandboxes that are copies of it run on. Gives the key.
 
-    Raises UsageError when there is no such template, or more than one.
+    Raises UsageError when there is no such template, or more than one, and HostError when it can't be deleted.
     """
-    found = []
-    with contextlib.suppress(OSError):
-        found = [path for path in templates_directory().iterdir() if path.name.startswith(key_prefix)]
-        found = [path for path in found if not path.name.startswith(".")]
+    found = [path for path in _paths() if path.name.startswith(key_prefix)]
     if len(found) != 1 or not key_prefix:
         what = "no template has" if not found else f"{len(found)} templates have"
-        raise UsageError(
-            f"{what} a key beginning with {key_prefix!r}", path="key", hint="`gavotte template list` shows the keys"
-        )
-    discard(found[0])
-    return found[0].name
+        raise UsageError(f"{what} a key beginning with {key_prefix!r}", hint="`gavotte template list` shows the keys")
+    return _remove(found[0])
+
+
+def remove_all() -> list[str]:
+    """Delete all, and what builders left that have died. Gives the keys. Raises HostError."""
+    keys = [_remove(path) for path in _paths()]
+    for path in templates_directory().glob(f"{_DRAFT}*"):
+        with _unless_building(path.name.removeprefix(_DRAFT).split("-")[0]) as dead:
+            if dead:
+                shutil.rmtree(path, ignore_errors=True)
+    return keys
+
+
+def _remove(path: Path) -> str:
+    discard(path)
+    if path.exists():
+        raise HostError(f"can't remove the template {path}", hint="whose is it? see `ls -ld`")
+    return path.name
+
+
+@contextmanager
+def _unless_building(key: str) -> Iterator[bool]:
+    """Whether nobody makes a template of that key, and then nobody can until the end of the block."""
+    try:
+        fd = os.open(templates_directory() / f"{_LOCK}{key}", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # who makes one has made this first
+        yield True
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(fd)
 
 
 def discard(path: Path) -> None:
@@ -229,8 +310,8 @@ def publish(path: Path, template: Template, state: bytes, *, mode: int) -> Templ
         discard(final)
     path.rename(final)
     _sync(final.parent)
-    for old in list_templates()[_MOST:]:
-        discard(old.path)
+    for old in _paths()[_MOST:]:
+        discard(old)
     return Template.load(final)
 
 

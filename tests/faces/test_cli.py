@@ -62,6 +62,8 @@ def assert_refused(ended: Ended, status: int, *words: str) -> None:
         (["explain", "--machine", "toaster"], "--machine: no machine 'toaster'"),
         (["image"], "ACTION"),
         (["image", "paint"], "paint"),
+        (["template"], "ACTION"),
+        (["template", "paint"], "paint"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -88,7 +90,9 @@ def test_what_follows_the_command_is_the_commands() -> None:
     assert_refused(ended, 125, "/no/such/qemu")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["check", "--help"], ["image", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "--help"], ["check", "--help"], ["image", "--help"], ["template", "--help"]]
+)
 def test_help_is_status_0_on_stdout(words: list[str]) -> None:
     ended = gavotte(*words)
     assert (ended.returncode, ended.stderr) == (0, b"")
@@ -210,6 +214,10 @@ def test_explain_names_the_files_of_its_user(tmp_path: Path, image: Image) -> No
     assert words[words.index("-accel") + 1] == "kvm"
 
 
+def test_explain_shows_the_same_boot_for_a_run_that_is_to_boot(image: Image) -> None:
+    assert explain("--accel", "tcg", "--cold") == explain("--accel", "tcg")
+
+
 def test_the_real_qemu_accepts_what_explain_prints(tmp_path: Path, image: Image) -> None:
     _, *options = read_by_a_shell(explain("--accel", "tcg"))
     start_options(options, tmp_path)
@@ -222,7 +230,7 @@ def test_check_finds_that_runs_work_here(image: Image) -> None:
     ended = gavotte("check", "--json")
     findings = {finding["name"]: finding for finding in json.loads(ended.stdout)}
     assert ended.returncode == 0, findings
-    assert {"qemu", "image", "kvm", "vsock", "vhost-net", "memory", "disk", "permissions"} <= set(findings)
+    assert {"qemu", "image", "kvm", "templates", "vsock", "vhost-net", "memory", "disk", "permissions"} <= set(findings)
     assert all({"name", "ok", "text", "remedy", "needed"} == set(finding) for finding in findings.values())
     assert all(finding["remedy"] for finding in findings.values() if finding["ok"] is False)
     assert findings["qemu"]["ok"] is True

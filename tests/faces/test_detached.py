@@ -154,6 +154,7 @@ def test_inspect_tells_all_of_it(box: Entry) -> None:
     assert [vcpu["index"] for vcpu in found["vcpus"]] == [0]
     assert (found["memory_use"]["base"], found["memory_use"]["limit"]) == (512 * MB, 1024 * MB)
     assert found["devices"] == {}
+    assert bool(found["template"]) is not bool(found["cold_reason"])
     assert found["statistics"]["block"].keys() == {"root"}
 
 

@@ -9,9 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from gavotte.qemu.binary import find_program
+from gavotte.guest.image import Image
+from gavotte.hypervisor.interface import Ability
+from gavotte.hypervisor.qemu import capabilities
+from gavotte.qemu.binary import find_program, find_qemu
 from gavotte.sandbox import host
 from gavotte.sandbox.host import Finding, examine
+from tests.support.templates import made
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +45,26 @@ def test_without_an_image_a_full_disk_is_a_failure(name: str, monkeypatch: pytes
     assert (found.ok, found.needed) == (False, True)
     assert found.text.startswith("1M free")
     assert found.remedy.startswith("free ")
+
+
+def test_templates_are_counted_and_one_more_has_room_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = findings()["templates"]
+    assert (finding.ok, finding.needed) == (True, False)
+    assert finding.text.startswith("none yet; ")
+    made("aa11")
+    made("bb22")
+    assert findings()["templates"].text.startswith("2 take 0M; ")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1 << 20))
+    full = findings()["templates"]
+    assert (full.ok, full.needed) == (False, False)
+    assert full.remedy.startswith("free 576M, or set XDG_CACHE_HOME")
+
+
+def test_a_qemu_that_cannot_make_copies_is_told_with_its_reason(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(capabilities._REASONS, Ability.CLONE, lambda *_: "it can't")
+    finding = asyncio.run(host._templates(find_qemu(), image))
+    assert (finding.ok, finding.needed, finding.text) == (None, False, "each sandbox boots: it can't")
+    assert finding.remedy
 
 
 def test_with_an_image_nothing_that_builds_one_is_needed() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gavotte.errors import GavotteError, HostError, InvalidMachine, NoSuchSandbox, UsageError
+from gavotte.faces.machine import MACHINE_OPTIONS, OWN_OPTIONS, add_machine_options, add_own_options
 from gavotte.text import harmless
 
 __all__ = ["main"]
@@ -20,7 +21,7 @@ __all__ = ["main"]
 _FAILED = 125
 _INTERRUPTED = 130
 
-_OPTIONS = ("memory", "cpus", "accel", "arch", "machine", "kernel", "initrd", "append", "qemu", "boot_timeout")
+_OPTIONS = (*MACHINE_OPTIONS, *OWN_OPTIONS)
 
 _MORE_OPTIONS = ("timeout", "env", "cwd", "user", "name", "detach", "slots", "max_cpus", "max_memory")
 
@@ -143,8 +144,10 @@ def _sandbox_options(options: argparse.Namespace) -> dict[str, Any]:
 def _run(options: argparse.Namespace) -> int:
     from gavotte.faces import run
     from gavotte.faces.environment import read_environment
+    from gavotte.faces.notes import take_notes
     from gavotte.sandbox.words import check_argv
 
+    take_notes(quiet=options.quiet)
     if options.detach:
         return _run_detached(options)
     for name in ("name", "slots", "max_cpus", "max_memory"):
@@ -222,6 +225,7 @@ def _parser(first: list[str]) -> argparse.ArgumentParser:
     _add_run(commands)
     _add_check(commands)
     _add_image(commands, chosen=first == ["image"])
+    _add_template(commands, chosen=first == ["template"])
     _add_detached(commands, chosen=first)
     _add_qemu(commands, chosen=first == ["qemu"])
     _add_qmp(commands, chosen=first == ["qmp"])
@@ -259,6 +263,16 @@ def _add_image(commands: Any, *, chosen: bool) -> None:
         image.add_actions(functools.partial(_add_command, actions))
 
 
+def _add_template(commands: Any, *, chosen: bool) -> None:
+    help = "what sandboxes are copies of: list, build, rm"
+    parser = commands.add_parser("template", help=help, description=help, allow_abbrev=False)
+    if chosen:
+        from gavotte.faces import template
+
+        actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+        template.add_actions(functools.partial(_add_command, actions))
+
+
 def _add_qmp(commands: Any, *, chosen: bool) -> None:
     help = "talk to a QMP socket: one command, or a prompt with completion and history"
     parser = commands.add_parser("qmp", help=help, description=help, allow_abbrev=False)
@@ -279,38 +293,13 @@ def _add_run(commands: Any) -> None:
     from gavotte.faces import detached
 
     run = _add_command(commands, "run", _run, "run a command in a fresh guest; its exit status is the command's")
-    explain = _add_command(commands, "explain", _explain, "print the QEMU command line that `run` would use")
+    help = "print the QEMU command line of a boot, as `run --cold` would start it"
+    explain = _add_command(commands, "explain", _explain, help)
     for parser in (run, explain):
-        _add_sandbox_options(parser)
+        add_own_options(add_machine_options(parser))
         _add_command_options(parser)
         parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD [ARG…]", help="the command")
     detached.add_options(run)
-
-
-def _add_sandbox_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the machine")
-    group.add_argument(
-        "--memory", default="512M", metavar="SIZE", help="256M, 2G, …; half of it is the writable root (512M)"
-    )
-    group.add_argument("--cpus", type=int, default=1, metavar="N", help="virtual processors (1)")
-    group.add_argument(
-        "--accel", default="auto", metavar="auto|kvm|tcg", help="auto takes KVM where a guest was seen to run on it"
-    )
-    group.add_argument(
-        "--arch", metavar="ARCH", help="x86_64, aarch64, ppc64, s390x or riscv64; emulated unless it is this host's own"
-    )
-    group.add_argument(
-        "--machine",
-        metavar="TYPE",
-        help="on x86_64 q35 (default), pc, or microvm (boots reliably with KVM only); or a versioned type (virt-7.2)",
-    )
-    group.add_argument("--kernel", metavar="FILE", help="a vmlinux or bzImage instead of the image's")
-    group.add_argument("--initrd", metavar="FILE", help="an initramfs with Gavotte's agent instead of the image's")
-    group.add_argument("--append", default="", metavar="TEXT", help="more words for the kernel's command line")
-    group.add_argument("--qemu", metavar="PATH", help="the QEMU binary (GAVOTTE_QEMU, else the one on PATH)")
-    group.add_argument(
-        "--boot-timeout", type=float, default=120.0, metavar="S", help="seconds that a boot may take (120)"
-    )
 
 
 def _add_command_options(parser: argparse.ArgumentParser) -> None:

@@ -14,14 +14,18 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Call it with (phase, fraction from 0 to 1 or None). Writes to stderr; may be called from any thread."""
+    """Call it with (phase, fraction from 0 to 1 or None). Writes to stderr, unless `quiet`; may be called from any
+    thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._phase = ""
 
     def __call__(self, phase: str, fraction: float | None = None) -> None:
+        if self._quiet:
+            return
         if sys.stderr.isatty():
             self._draw(phase, fraction)
         elif phase != self._phase:

@@ -15,7 +15,7 @@ from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.lifecycle import AsyncSandbox
 
-__all__ = ["RunRequest", "ensure_image", "run"]
+__all__ = ["RunRequest", "ensure_image", "origin", "run"]
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -45,14 +45,14 @@ class Interrupted(Exception):
 
 def run(request: RunRequest, options: Mapping[str, Any]) -> int:
     """Do it; gives the exit status."""
-    ensure_image(options)
+    ensure_image(options, quiet=request.quiet)
     try:
         return asyncio.run(_run(request, options))
     except Interrupted as interrupted:
         return interrupted.exit_code
 
 
-def ensure_image(options: Mapping[str, Any]) -> None:
+def ensure_image(options: Mapping[str, Any], *, quiet: bool = False) -> None:
     """Build the first image here, in the main thread, where a signal ends it; in a thread of the loop it would not."""
     from gavotte.guest.image import find_image
     from gavotte.sandbox.spec import make_spec
@@ -64,7 +64,7 @@ def ensure_image(options: Mapping[str, Any]) -> None:
         from gavotte.sandbox.images import build_image
 
         find_qemu(spec.arch, spec.qemu)  # what can't work is told before a minute's work
-        with Progress() as progress:
+        with Progress(quiet=quiet) as progress:
             build_image(spec.arch, qemu=spec.qemu, progress=progress)
 
 
@@ -90,6 +90,12 @@ async def _start(box: AsyncSandbox, request: RunRequest) -> None:
         for name, seconds in box.phases:
             say(f"{name}: {seconds * 1000:.0f} ms")
         say(f"on {box.accel}: {box.accel_reason}; {box.root_size >> 20}M of writable root")
+        say(origin(box.template, box.cold_reason))
+
+
+def origin(template: str, cold_reason: str) -> str:
+    """What a sandbox is made from, in words."""
+    return f"a copy of the template {template}" if template else f"booted: {cold_reason}"
 
 
 async def _command(box: AsyncSandbox, request: RunRequest, signals: Signals) -> int:

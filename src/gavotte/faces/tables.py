@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from gavotte.text import harmless
 
 if TYPE_CHECKING:
     from gavotte.guest.image import Image
     from gavotte.sandbox.host import Finding
+    from gavotte.sandbox.template.store import Template
 
-__all__ = ["print_findings", "print_images", "print_json"]
+__all__ = ["print_findings", "print_images", "print_json", "print_templates", "short_time"]
 
 
 def print_json(value: Any) -> None:
@@ -50,3 +53,76 @@ def print_images(images: Sequence[Image], current: Collection[str], *, as_json: 
         size = f"{row['bytes'] / 1e6:.0f} MB"
         made_for = f"{row['suite']:<8}  {row['architecture']:<7}"
         print(f"{row['id']}  {made_for}  {row['created']}  {size:>7}{'  current' if row['current'] else ''}")
+
+
+_TEMPLATE_COLUMNS = ("KEY", "SIZE", "AGE", "USED", "MACHINE", "ACCEL", "MEMORY", "CPUS", "DEVICES", "IMAGE", "QEMU")
+
+
+def print_templates(templates: Iterable[tuple[Template, str]], damaged: Mapping[str, str], *, as_json: bool) -> None:
+    """What each has room for and was made of, and if nothing can use it, why."""
+    rows = [_template_facts(template, stale) for template, stale in templates]
+    if as_json:
+        print_json([*rows, *({"key": key, "stale": why} for key, why in damaged.items())])
+        return
+    lines = [_TEMPLATE_COLUMNS, *map(_template_row, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line, why in zip(lines, ["", *(row["stale"] for row in rows)], strict=True) if rows else ():
+        words = "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
+        print(f"{words}  stale: {why}" if why else words)
+    for key, why in damaged.items():
+        print(f"{key}  stale: {harmless(why)}")
+
+
+def _template_facts(template: Template, stale: str) -> dict[str, Any]:
+    """All but the token, which its copies are spoken to with."""
+    layout = template.layout
+    return {
+        "key": template.key,
+        "bytes": template.size,
+        "created": datetime.fromtimestamp(template.created).isoformat(timespec="seconds"),
+        "used": datetime.fromtimestamp(template.used).isoformat(timespec="seconds"),
+        "arch": template.arch,
+        "machine": template.machine,
+        "accel": template.accel,
+        "memory": layout.memory,
+        "max_memory": layout.max_memory,
+        "cpus": layout.cpus,
+        "slots": layout.slots,
+        "places": {"disk": layout.disk, "nic": layout.nic, "share": layout.share},
+        "image": template.image,
+        "qemu": template.qemu,
+        "stale": stale,
+    }
+
+
+def _template_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = {"slot": row["slots"], **row["places"]}
+    return (
+        row["key"],
+        f"{row['bytes'] / 1e6:.0f} MB",
+        _ago(row["created"]),
+        _ago(row["used"]),
+        f"{row['arch']} {row['machine']}",
+        row["accel"],
+        f"{_size(row['memory'])}-{_size(row['max_memory'])}",
+        f"1-{row['cpus']}",
+        ", ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count) or "-",
+        row["image"],
+        row["qemu"],
+    )
+
+
+def _size(size: int) -> str:
+    return f"{size >> 20}M" if size % (1 << 30) else f"{size >> 30}G"
+
+
+def _ago(moment: str) -> str:
+    return short_time(datetime.now().timestamp() - datetime.fromisoformat(moment).timestamp())
+
+
+def short_time(seconds: float) -> str:
+    """Such as 5m or 3d."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"

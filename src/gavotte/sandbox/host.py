@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gavotte.errors import GavotteError
 from gavotte.guest.image import Image, find_image
 from gavotte.qemu.binary import QemuBinary, find_program, find_qemu
 from gavotte.qemu.schema import get_schema
-from gavotte.sandbox.accel import KVM, choose_accel, probe
-from gavotte.sandbox.artifacts import Artifacts
+from gavotte.sandbox.accel import KVM, choose_accel, expected_accel, probe
+from gavotte.sandbox.artifacts import Artifacts, artifacts
 from gavotte.sandbox.spec import make_spec
 from gavotte.sandbox.store import run_root
 
@@ -53,6 +53,7 @@ async def examine(*, qemu: str | None = None, probe_again: bool = False) -> list
         _device("vhost-net", "/dev/vhost-net", "vhost_net"),
     ]
     builds = image is None  # the first run does
+    findings.append(await _templates(binary, image))
     findings += [_memory(), *_disks(needed=builds), _run_directory()]
     findings.append(_tool("setpriv", "starts QEMU", "util-linux", needed=True))
     findings += [_tool(program, "builds images", package, needed=builds) for program, package in _BUILD_TOOLS.items()]
@@ -89,7 +90,7 @@ def _image() -> tuple[Image | None, Finding]:
 
 
 async def _accelerators(binary: QemuBinary, image: Image, again: bool) -> list[Finding]:
-    files = Artifacts(kernel=image.kernel, initrd=image.initrd, rootfs=image.rootfs)
+    files = artifacts(image)
     spec = make_spec(qemu=str(binary.path))
     choice = await choose_accel(binary, spec, files, again=again)
     remedy = ""
@@ -111,6 +112,33 @@ async def _emulation(binary: QemuBinary, files: Artifacts, again: bool) -> Findi
         return Finding("tcg", True, "emulation is what runs are on (--probe boots a guest on it)", needed=True)
     works, why = await probe(binary, "tcg", make_spec(qemu=str(binary.path)), files, patience=_TCG_PATIENCE)
     return Finding("tcg", works, why, "" if works else "try another QEMU binary with --qemu", needed=True)
+
+
+async def _templates(binary: QemuBinary | None, image: Image | None) -> Finding:
+    """Whether a default sandbox can be a copy of one, and if so, how many there are and whether another has room."""
+    from gavotte.sandbox.template.build import space_for
+    from gavotte.sandbox.template.layout import layout_for
+    from gavotte.sandbox.template.store import list_templates, templates_directory
+
+    if binary is not None and image is not None and (why := await _why_no_template(binary, image)):
+        return Finding("templates", None, f"each sandbox boots: {why}", "try another QEMU binary with --qemu")
+    templates = list_templates()
+    use = f"{len(templates)} take {sum(template.size for template in templates) >> 20}M" if templates else "none yet"
+    directory = templates_directory()
+    place = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    disk = _disk("templates", place, space_for(layout_for(make_spec())), "templates", "XDG_CACHE_HOME", needed=False)
+    return replace(disk, text=f"{use}; {disk.text}")
+
+
+async def _why_no_template(binary: QemuBinary, image: Image) -> str:
+    from gavotte.sandbox.template.find import wanted_template
+
+    spec, files = make_spec(qemu=str(binary.path)), artifacts(image)
+    try:
+        schema = await get_schema(binary)
+    except GavotteError:
+        return "what this QEMU can do is unknown"
+    return wanted_template(spec, expected_accel(binary, spec, files), binary, files, schema)[1]
 
 
 def _device(name: str, path: str, module: str) -> Finding:

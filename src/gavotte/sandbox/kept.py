@@ -20,15 +20,18 @@ _PATHS = ("kernel", "initrd")
 
 @dataclass(frozen=True)
 class Kept:
-    """A sandbox's request, what became of it, and the token by which its agent knows a new listener."""
+    """A sandbox's request, what became of it, and the token by which its agent knows a new listener.
+
+    `template` is the key of the one that it is a copy of, else `cold_reason` says why it booted.
+    """
 
     spec: Spec
     accel: str
     accel_reason: str
     root_size: int
     token: str
-    template: str = ""
-    cold_reason: str = ""
+    template: str
+    cold_reason: str
 
     def write(self, directory: Path) -> None:
         """Put it into the sandbox's directory. Raises HostError."""
@@ -47,10 +50,9 @@ class Kept:
         """What is in the sandbox's directory. Raises NoSuchSandbox, HostError for a damaged one, StateTooNew."""
         path = directory / _FILE
         try:
-            value = json.loads(path.read_bytes())
+            value = {"template": "", "cold_reason": "", **json.loads(path.read_bytes())}  # not in all of version 1
             if value["version"] > _VERSION:
                 raise StateTooNew(str(path), value["version"], _VERSION)
-            value = {"template": "", "cold_reason": "", **value}  # which older ones have not
             rest = {field.name: value[field.name] for field in fields(cls) if field.name != "spec"}
             return cls(spec=_spec(value["spec"]), **rest)
         except FileNotFoundError:

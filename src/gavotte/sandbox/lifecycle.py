@@ -134,8 +134,8 @@ class AsyncSandbox:
         self.template, self.cold_reason = started.template, started.cold
         self._stack.push_async_callback(self._stop)
         if started.token is not None:
-            known = (self.spec, self.accel, self.accel_reason, self.root_size, started.token)
-            Kept(*known, template=self.template, cold_reason=self.cold_reason).write(directory.path)
+            facts = (self.accel, self.accel_reason, self.root_size, started.token, self.template, self.cold_reason)
+            Kept(self.spec, *facts).write(directory.path)
         if self._directory is not None:
             (directory.path / UNFINISHED).unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ import shlex
 import time
 from typing import Any
 
+from gavotte.faces.tables import short_time
 from gavotte.sandbox.register import COMMAND_LOG, ENDED, Entry, find_entry, list_entries
 from gavotte.text import harmless
 
@@ -69,14 +70,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     if len(command) > _LONGEST_COMMAND:
         command = f"{command[: _LONGEST_COMMAND - 1]}…"
     memory = f"{entry.spec['memory'] >> 20}M"
-    return entry.name, state, _age(time.time() - entry.created), str(entry.spec["cpus"]), memory, command
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f}{unit}"
-    return f"{max(seconds, 0):.0f}s"
+    return entry.name, state, short_time(time.time() - entry.created), str(entry.spec["cpus"]), memory, command
 
 
 def logs(options: argparse.Namespace) -> int:

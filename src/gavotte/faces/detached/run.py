@@ -11,8 +11,9 @@ from gavotte.faces.environment import read_environment
 from gavotte.faces.terminal import say
 from gavotte.sandbox.keeper.client import launch
 from gavotte.sandbox.words import check_argv, check_env
+from gavotte.text import harmless
 
-__all__ = ["run"]
+__all__ = ["run", "with_room"]
 
 # What it may grow to unless told otherwise
 _SLOTS = 8
@@ -22,25 +23,21 @@ _MOST_MEMORY = 8 << 30
 
 def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
     """Start it and print its name. Raises what `gavotte run` raises, and InUse for a name that is taken."""
-    from gavotte.faces.run import ensure_image
+    from gavotte.faces.run import ensure_image, origin
     from gavotte.qemu.machines import host_arch
     from gavotte.sandbox.spec import make_spec
 
     argv = check_argv(options.argv) if options.argv else []
     env = check_env(read_environment(options.env))
     spec = make_spec(**wanted)
-    grown = {
-        **wanted,
-        "slots": _SLOTS if options.slots is None else options.slots,
-        "max_cpus": options.max_cpus or max(spec.cpus, min(max(_LEAST_CPUS, os.cpu_count() or 1), _MOST_CPUS)),
-        "max_memory": options.max_memory or max(spec.memory, min(_MOST_MEMORY, _host_memory() // 2)),
-    }
+    grown = with_room(wanted, options)
     make_spec(**grown, name=options.name)  # what makes no sense is told before anything is started
-    ensure_image(wanted)
+    ensure_image(wanted, quiet=options.quiet)
     name = options.name or f"gavotte-{os.urandom(4).hex()}"
     with launch(name) as line:
         started = line.ask(
             "start",
+            on_note=None if options.quiet else _pass_on,
             options=_absolute(grown),
             argv=argv,
             command={"env": env, "cwd": options.cwd, "user": options.user},
@@ -52,8 +49,28 @@ def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
     if options.verbose:
         for phase, seconds in started["phases"]:
             say(f"{phase}: {seconds * 1000:.0f} ms")
+        say(origin(started["template"], started["cold_reason"]))
     print(name)
     return 0
+
+
+def with_room(wanted: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a sandbox, with what it may grow to: as asked for, else as much as makes sense here."""
+    from gavotte.sandbox.spec import make_spec
+
+    spec = make_spec(**wanted)
+    return {
+        **wanted,
+        "slots": _SLOTS if options.slots is None else options.slots,
+        "max_cpus": options.max_cpus or max(spec.cpus, min(max(_LEAST_CPUS, os.cpu_count() or 1), _MOST_CPUS)),
+        "max_memory": options.max_memory or max(spec.memory, min(_MOST_MEMORY, _host_memory() // 2)),
+    }
+
+
+def _pass_on(message: dict[str, Any]) -> None:
+    """What the keeper's sandbox has to say while it starts."""
+    if note := message.get("note"):
+        say(f"note: {harmless(str(note))}")
 
 
 def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ async def inspect(box: AsyncSandbox) -> dict[str, Any]:
         "accel": box.accel,
         "accel_reason": box.accel_reason,
         "root_size": box.root_size,
+        "template": box.template,
+        "cold_reason": box.cold_reason,
         "directory": None if vm.directory is None else os.fspath(vm.directory),
         "console_log": None if vm.directory is None else os.fspath(vm.directory / "console.log"),
         "devices": {id: _plain(device) for id, device in vm.plugged.items()},

@@ -6,12 +6,14 @@ import asyncio
 import ctypes
 import gc
 import io
+import logging
 import os
 import re
 import signal
 import socket
 import sys
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,8 @@ async def _keep(name: str, sock: socket.socket) -> None:
             begin = {"start": keeper.start, "attach": keeper.attach}.get(request["op"])
             if begin is None:
                 raise UsageError(f"a new keeper can't {request['op']!r}")
-            await connection.answer(begin(request))
+            with _notes_to(connection):
+                await connection.answer(begin(request))
         except GavotteError as error:
             await connection.refuse(error)
             return
@@ -117,7 +120,7 @@ class Keeper:
             (self.path / UNFINISHED).unlink()
             undo.pop_all()
         facts = {"accel": box.accel, "reason": box.accel_reason, "phases": box.phases, "root_size": box.root_size}
-        return {"name": box.name, **facts}
+        return {"name": box.name, **facts, "template": box.template, "cold_reason": box.cold_reason}
 
     async def attach(self, _request: dict[str, Any]) -> dict[str, Any]:
         """Take over from a keeper that died. The machine is left as it is when that fails."""
@@ -266,6 +269,23 @@ class Keeper:
 def _briefly(end: Exception) -> str:
     """Without the command line and the console's last words: the one is of no use here, the others are in a log."""
     return re.split("; (?:command line|the end of its console):", str(end), maxsplit=1)[0]
+
+
+@contextmanager
+def _notes_to(connection: Connection) -> Iterator[None]:
+    """What the floors below have to say meanwhile is told to the client, who is there to read it."""
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            connection.post(note=record.getMessage())
+
+    notes = Notes(logging.WARNING)
+    log = logging.getLogger("gavotte")
+    log.addHandler(notes)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
 
 
 def _complain_to(path: Path) -> None:

@@ -15,7 +15,7 @@ from gavotte.hypervisor.qemu import capabilities
 from gavotte.qemu.binary import find_program, find_qemu
 from gavotte.sandbox import host
 from gavotte.sandbox.host import Finding, examine
-from tests.support.templates import made
+from tests.support.blank_templates import made
 
 
 @pytest.fixture(autouse=True)

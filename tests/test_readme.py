@@ -51,8 +51,8 @@ def check_command(words: list[str]) -> None:
     cli._parser(words[:1]).parse_args(words[:cut])
 
 
-def test_there_are_nine_examples() -> None:
-    assert (len(blocks("sh")), len(blocks("python"))) == (6, 3)
+def test_there_are_ten_examples() -> None:
+    assert (len(blocks("sh")), len(blocks("python"))) == (7, 3)
 
 
 @pytest.mark.vm

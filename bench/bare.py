@@ -11,35 +11,28 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 HEADER = struct.Struct(">HBBII")  # magic, kind, stream, channel, length of the payload
 MAGIC = 0x4756
 EMULATED = " norandmaps psi=0 nowatchdog audit=0 lsm=landlock,yama"  # more words for an emulated kernel
-HELLO, REQUEST, REPLY, DATA = 1, 2, 3, 5
+HELLO, REQUEST, REPLY, DATA, EXIT = 1, 2, 3, 5, 9
 
 
-class Bare:
-    """A guest on the devices that Gavotte gives one; `raw_port` adds a port that nobody serves."""
+class Guest:
+    """A QEMU with its ends of sockets, and the line to the agent in it. The command line is made by `argv` from the
+    numbers of QEMU's ends, by their names; `more_fds` are passed on beside them."""
 
-    def __init__(self, qemu: str, kernel: str, initrd: str, rootfs: str, accel: str, *, raw_port: bool = False) -> None:
-        names = ["console", "monitor", "agent", *(["raw"] if raw_port else [])]
+    def __init__(self, names: Sequence[str], argv: Callable[[dict[str, int]], list[str]], *more_fds: int) -> None:
         pairs = {name: socket.socketpair() for name in names}
         self.ends = {name: ours for name, (ours, _) in pairs.items()}
-        argv = [qemu, *command_line(kernel, initrd, rootfs, accel, {n: t.fileno() for n, (_, t) in pairs.items()})]
-        theirs = [end for _, end in pairs.values()]
-        self.process = subprocess.Popen(argv, pass_fds=[end.fileno() for end in theirs], stdin=subprocess.DEVNULL)
-        for end in theirs:
-            end.close()
+        fds = {name: theirs.fileno() for name, (_, theirs) in pairs.items()}
+        self.process = subprocess.Popen(argv(fds), pass_fds=[*fds.values(), *more_fds], stdin=subprocess.DEVNULL)
+        for _, theirs in pairs.values():
+            theirs.close()
         self.ends["agent"].settimeout(120)
         self.input = self.ends["agent"].makefile("rb")
-
-    def prepare(self) -> None:
-        """Wait for the agent, and have it make the root for commands."""
-        self.wait_for(HELLO, 0)
-        root = {"serial": "gavotte-root", "fstype": "squashfs"}
-        self.request(1, {"op": "setup", "root": root, "hostname": "bare", "time": time.time()})
-        self.wait_for(REPLY, 1)
 
     def start(self, channel: int, argv: list[str]) -> None:
         """Start a command and wait for nothing."""
@@ -50,6 +43,11 @@ class Bare:
         """Start a command and give the first piece of its output."""
         self.start(channel, argv)
         return self.wait_for(DATA, channel)
+
+    def finish(self, channel: int, argv: list[str]) -> None:
+        """Start a command and wait for its end."""
+        self.start(channel, argv)
+        self.wait_for(EXIT, channel)
 
     def request(self, channel: int, request: dict[str, Any]) -> None:
         payload = json.dumps(request).encode()
@@ -74,6 +72,21 @@ class Bare:
         self.input.close()
         for end in self.ends.values():
             end.close()
+
+
+class Bare(Guest):
+    """A guest that boots, on the devices that Gavotte gives one; `raw_port` adds a port that nobody serves."""
+
+    def __init__(self, qemu: str, kernel: str, initrd: str, rootfs: str, accel: str, *, raw_port: bool = False) -> None:
+        names = ["console", "monitor", "agent", *(["raw"] if raw_port else [])]
+        super().__init__(names, lambda fds: [qemu, *command_line(kernel, initrd, rootfs, accel, fds)])
+
+    def prepare(self) -> None:
+        """Wait for the agent, and have it make the root for commands."""
+        self.wait_for(HELLO, 0)
+        root = {"serial": "gavotte-root", "fstype": "squashfs"}
+        self.request(1, {"op": "setup", "root": root, "hostname": "bare", "time": time.time()})
+        self.wait_for(REPLY, 1)
 
 
 # fmt: off

@@ -38,7 +38,7 @@ def measure(setting: Setting, rounds: int, tick: Callable[[], None]) -> list[Row
 def start_ours(setting: Setting, samples: dict[str, list[float]]) -> None:
     qemu, _kernel, _initrd, _rootfs, accel = setting
     began = time.perf_counter()
-    box = gavotte.Sandbox(qemu=qemu, accel=accel)
+    box = gavotte.Sandbox(qemu=qemu, accel=accel, cold=True)
     try:
         box.start()
         with box.spawn(["echo", "hello"]) as process:

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import gavotte
 from bench.cold import Setting
 from bench.hypervisor import Monitor, beside, timed
+from bench.memory import proportional
 from bench.rows import Row
 from gavotte.faces.loop import call
 from gavotte.hypervisor.qemu.vm import QemuVm
@@ -85,9 +86,3 @@ def gavotte_(*words: str) -> str:
 
 def run(*argv: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=300).stdout
-
-
-def proportional(pid: int) -> int:
-    """Bytes of a process, those that it shares divided by how many share them (proc_pid_smaps(5))."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))

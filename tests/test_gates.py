@@ -29,13 +29,14 @@ MAX_FUNCTION_LINES = 80
 FLOORS: dict[str, set[str]] = {
     "errors": set(),
     "text": set(),
-    "qmp": {"errors", "text"},
-    "qemu": {"errors", "text", "qmp"},
-    "hypervisor": {"errors", "text", "qmp", "qemu"},
-    "guest": {"errors", "text", "qmp"},
-    "sandbox": {"errors", "text", "qmp", "qemu", "hypervisor", "guest"},
-    "faces": {"", "errors", "text", "qmp", "qemu", "hypervisor", "guest", "sandbox"},
-    "": {"errors", "text", "qmp", "qemu", "hypervisor", "guest", "sandbox", "faces"},
+    "values": set(),
+    "qmp": {"errors", "text", "values"},
+    "qemu": {"errors", "text", "values", "qmp"},
+    "hypervisor": {"errors", "text", "values", "qmp", "qemu"},
+    "guest": {"errors", "text", "values", "qmp"},
+    "sandbox": {"errors", "text", "values", "qmp", "qemu", "hypervisor", "guest"},
+    "faces": {"", "errors", "text", "values", "qmp", "qemu", "hypervisor", "guest", "sandbox"},
+    "": {"errors", "text", "values", "qmp", "qemu", "hypervisor", "guest", "sandbox", "faces"},
 }
 
 # None of these is loaded by importing the module: what a short command doesn't use, it doesn't wait for.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gavotte.errors import CommandTimeout, GuestError, HostError
@@ -14,6 +13,7 @@ from gavotte.faces.terminal import is_broken_pipe, is_terminal, raw_mode, say, w
 from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.lifecycle import AsyncSandbox
+from gavotte.values import dataclass
 
 __all__ = ["RunRequest", "ensure_image", "origin", "run"]
 

@@ -13,7 +13,6 @@ import secrets
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +21,7 @@ from gavotte.guest import agent
 from gavotte.guest.command import AsyncProcess, Exit
 from gavotte.qmp.link import Link
 from gavotte.text import harmless
+from gavotte.values import dataclass
 
 __all__ = ["Channel", "EndedCommand", "printable"]
 

@@ -6,11 +6,11 @@ import asyncio
 import signal as signals
 import struct
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gavotte.errors import AgentError, CommandLost, GuestError
 from gavotte.guest import agent
+from gavotte.values import dataclass
 
 if TYPE_CHECKING:
     from gavotte.guest.channel import Channel

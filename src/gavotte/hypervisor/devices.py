@@ -6,11 +6,12 @@ copies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from gavotte.qemu.props import PropertyMap, Recipe
+from gavotte.values import dataclass
 
 __all__ = [
     "Balloon",

@@ -9,13 +9,14 @@ from __future__ import annotations
 import enum
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from gavotte.errors import GavotteError, Unsupported
 from gavotte.hypervisor.devices import Balloon, Device, PvPanic, Share, VmGenId, Vsock, Watchdog
 from gavotte.hypervisor.events import EventStream, VmEvent
+from gavotte.values import dataclass
 
 __all__ = [
     "Ability",

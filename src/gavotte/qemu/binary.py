@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from gavotte.errors import HostError, QemuNotFound
 from gavotte.qemu.machines import host_arch
+from gavotte.values import dataclass
 
 __all__ = ["QemuBinary", "find_program", "find_qemu", "tool"]
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from gavotte.errors import StateError, UsageError
 from gavotte.qemu.props import PropertyMap, Recipe, Step
+from gavotte.values import dataclass
 
 __all__ = ["Addresses", "Bus", "ccw", "mmio", "pci", "pcie_ports", "root_ports", "scsi", "serial_ports"]
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from gavotte.qemu.props import Json, PropertyMap
+from gavotte.values import dataclass
 
 __all__ = ["ARCHES", "MACHINES", "Machine", "canonical_arch", "find_machine", "host_arch", "machines_of"]
 

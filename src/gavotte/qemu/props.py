@@ -11,11 +11,11 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from gavotte.errors import UsageError
 from gavotte.qmp import wire
+from gavotte.values import dataclass
 
 __all__ = [
     "IMPLIED_KEY",

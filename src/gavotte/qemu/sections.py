@@ -9,10 +9,10 @@ no section: they are words in `options`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from gavotte.qemu.props import Json, Kind
+from gavotte.values import dataclass
 
 __all__ = ["SECTIONS", "Document", "Section", "Shape"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 from gavotte.errors import QmpProtocolError, UsageError
+from gavotte.values import dataclass
 
 __all__ = ["MAX_LINE", "Decoder", "Event", "Greeting", "Json", "Message", "Refusal", "Reply", "encode"]
 

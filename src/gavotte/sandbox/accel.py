@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from gavotte.errors import GavotteError
@@ -19,6 +18,7 @@ from gavotte.qemu.pids import boot_id
 from gavotte.sandbox.artifacts import Artifacts
 from gavotte.sandbox.boot import machine_config, wait_for_agent
 from gavotte.sandbox.spec import Spec
+from gavotte.values import dataclass
 
 __all__ = ["Choice", "choose_accel", "expected_accel", "probe", "verdicts_path"]
 

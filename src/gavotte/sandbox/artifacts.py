@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 
 from gavotte.guest.image import Image, find_image
 from gavotte.sandbox.spec import Spec
+from gavotte.values import dataclass
 
 __all__ = ["Artifacts", "artifacts", "find_artifacts"]
 

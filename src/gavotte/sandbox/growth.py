@@ -7,13 +7,13 @@ not to have of them, its agent takes offline.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from gavotte.errors import UsageError
 from gavotte.guest.channel import Channel
 from gavotte.hypervisor.interface import Ability, Hypervisor
 from gavotte.sandbox.spec import Spec
 from gavotte.sandbox.words import parse_size
+from gavotte.values import dataclass
 
 __all__ = ["Size", "resize"]
 

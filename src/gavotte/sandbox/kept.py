@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
 from gavotte.errors import HostError, NoSuchSandbox, StateTooNew
 from gavotte.sandbox.spec import Spec
+from gavotte.values import dataclass
 
 __all__ = ["Kept"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass
 
 from gavotte.errors import CommandFailed, CommandTimeout, GuestError
 from gavotte.guest.command import AsyncProcess, OutputStream
+from gavotte.values import dataclass
 
 __all__ = ["MAX_OUTPUT", "Result", "run_to_end"]
 

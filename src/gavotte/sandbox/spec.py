@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gavotte.errors import HostError, UsageError
@@ -12,6 +11,7 @@ from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.words import DEFAULT_MEMORY, check_argv, check_env, check_name, parse_size
+from gavotte.values import dataclass
 
 __all__ = ["ACCELS", "Spec", "check_argv", "check_device", "check_env", "make_spec", "parse_size"]
 

@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from gavotte.errors import AgentError, GuestDied, HostError, QemuError, QemuExited, SaveFailed
@@ -25,6 +24,7 @@ from gavotte.sandbox.template.clone import Clone, clone_template
 from gavotte.sandbox.template.find import Wanted, drop_template, template_for, wanted_template
 from gavotte.sandbox.template.memory import lend_memory
 from gavotte.sandbox.template.store import Template
+from gavotte.values import dataclass
 
 __all__ = ["Started", "Starter"]
 

@@ -17,7 +17,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -32,6 +31,7 @@ from gavotte.guest.image.manifest import (
     Manifest,
     identity,
 )
+from gavotte.values import dataclass
 
 Progress = Callable[[str, float | None], None]
 

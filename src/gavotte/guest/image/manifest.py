@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gavotte.errors import ImageError
+from gavotte.values import dataclass
 
 FORMAT = 1
 BUILDER_VERSION = 2  # raise it when what is built from the same packages changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -16,6 +16,7 @@ from gavotte.hypervisor.qemu.portable import from_json, to_json
 from gavotte.hypervisor.qemu.table import Table
 from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.qemu.props import Recipe
+from gavotte.values import dataclass
 
 __all__ = [
     "STATE",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +24,7 @@ from gavotte.qemu.props import Json, Recipe, Step
 from gavotte.qmp import wire
 from gavotte.qmp.client import QmpClient
 from gavotte.qmp.wire import Event
+from gavotte.values import dataclass
 
 if TYPE_CHECKING:
     from gavotte.hypervisor.qemu.vm import QemuVm

@@ -9,7 +9,6 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from gavotte.errors import SaveFailed, StateTooNew, UsageError
@@ -18,6 +17,7 @@ from gavotte.hypervisor.qemu.portable import from_json, to_json
 from gavotte.hypervisor.qemu.table import Table
 from gavotte.qemu.machines import find_machine
 from gavotte.qemu.props import Json, Recipe
+from gavotte.values import dataclass
 
 __all__ = ["HEAD_SIZE", "TAIL_SIZE", "VERSION", "Head", "Saved", "Tail", "differences"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -17,6 +17,7 @@ from gavotte.hypervisor.qemu.portable import from_json, to_json
 from gavotte.qemu.buses import Addresses, Bus, ccw, pci, pcie_ports, root_ports
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.props import PropertyMap, Recipe
+from gavotte.values import dataclass
 
 if TYPE_CHECKING:
     from gavotte.qemu.schema import Schema

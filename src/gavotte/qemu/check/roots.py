@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from gavotte.qemu.props import PropertyMap
+from gavotte.values import dataclass
 
 __all__ = ["ROOTS", "Roots", "find_roots"]
 

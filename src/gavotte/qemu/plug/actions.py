@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gavotte.errors import InvalidMachine, UsageError
 from gavotte.qemu.plug.chardev import chardev_backends
@@ -11,6 +11,7 @@ from gavotte.qemu.plug.lent import lent
 from gavotte.qemu.props import Fd, Kind, Recipe, Step, plain
 from gavotte.qemu.shape import within
 from gavotte.qmp.wire import Json
+from gavotte.values import dataclass
 
 __all__ = ["Action", "actions_of"]
 

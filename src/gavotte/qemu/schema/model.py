@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from gavotte.qemu.props import Json
+from gavotte.values import dataclass
 
 __all__ = [
     "Alternate",

@@ -7,7 +7,6 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from gavotte.errors import Bug
 from gavotte.guest.agent import SEED_LENGTH
@@ -20,6 +19,7 @@ from gavotte.sandbox.boot import AGENT_PORT, last_words_of
 from gavotte.sandbox.spec import Spec
 from gavotte.sandbox.template.layout import kind_of
 from gavotte.sandbox.template.store import Template
+from gavotte.values import dataclass
 
 __all__ = ["Clone", "clone_template"]
 

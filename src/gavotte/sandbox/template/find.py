@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from gavotte.hypervisor.interface import MachineConfig, MemoryFile
 from gavotte.qemu.binary import QemuBinary
@@ -13,6 +12,7 @@ from gavotte.sandbox.spec import Spec
 from gavotte.sandbox.template.layout import Layout, layout_for, why_not
 from gavotte.sandbox.template.plan import key_of, plan_config, why_no_template
 from gavotte.sandbox.template.store import Template, discard, find_template, lock, templates_directory
+from gavotte.values import dataclass
 
 __all__ = ["Wanted", "drop_template", "template_for", "wanted_template"]
 

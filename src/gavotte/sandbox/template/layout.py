@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gavotte.hypervisor.devices import Device, Disk, Latent, Nic, Passt, Share, Stream, Tap, User
 from gavotte.sandbox.spec import Spec
 from gavotte.sandbox.words import DEFAULT_MEMORY
+from gavotte.values import dataclass
 
 __all__ = ["Layout", "kind_of", "layout_for", "why_not"]
 

@@ -20,13 +20,14 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Self
 
 from gavotte.errors import HostError, UsageError
 from gavotte.guest.image.cache import root
 from gavotte.sandbox.template.layout import Layout
+from gavotte.values import dataclass
 
 __all__ = [
     "MEMORY",

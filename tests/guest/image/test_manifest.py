@@ -31,6 +31,11 @@ def test_what_is_encoded_is_decoded() -> None:
         (("files", "vmlinux", "sha256"), "0"),
         (("files", "../evil"), {"size": 1, "sha256": "0" * 64}),
         (("rootfs_versions", "a b"), "1"),
+        (("rootfs_versions", "a"), "1\n"),
+        (("rootfs_versions", "a"), "1\n2"),
+        (("rootfs_versions", "z"), ""),
+        (("rootfs_versions", "a"), "x/../y"),
+        (("rootfs_versions", "a"), 1),
         (("files",), None),
     ],
 )

@@ -48,6 +48,21 @@ def test_a_schema_is_learnt_once_and_then_read(binary: QemuBinary, cache: Path) 
     assert (cache / binary.identity / "schema").stat().st_mtime_ns == before.st_mtime_ns
 
 
+def test_a_process_that_asks_again_gets_the_same_one_until_the_cache_is_written_to(
+    binary: QemuBinary, cache: Path
+) -> None:
+    schema_of(binary)
+    first = asyncio.run(get_schema(binary))
+    assert asyncio.run(get_schema(binary)) is first
+    store_pluggable(binary, {"a": True})
+    second = asyncio.run(get_schema(binary))
+    assert second is not first
+    assert second.unsure(["a"]) == []
+    (cache / binary.identity / "schema").unlink()
+    assert works(asyncio.run(get_schema(binary)))
+    assert works(load_schema(binary))
+
+
 def test_only_the_user_can_read_what_is_remembered(binary: QemuBinary, cache: Path) -> None:
     schema_of(binary)
     store_pluggable(binary, {"a": True})

@@ -22,6 +22,7 @@ KERNEL, INITRD, ROOTFS = "vmlinux", "initramfs", "rootfs.squashfs"
 FILES = (KERNEL, INITRD, ROOTFS)
 MANIFEST = "manifest.json"
 WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+~/-]{0,127}")
+LINES = re.compile(rf"{WORD.pattern}(\n{WORD.pattern})*")
 MAX_MANIFEST = 1 << 20  # bytes
 MAX_FILE = 4 << 30  # bytes
 MAX_BASE = 512 << 20  # bytes; it is held in memory while it is copied
@@ -165,7 +166,12 @@ def _file_info(raw: Any) -> FileInfo:
 
 
 def _versions(raw: Any) -> dict[str, str]:
-    return {_word(name): _word(version) for name, version in _typed(raw, dict).items()}
+    words = [word for pair in _typed(raw, dict).items() for word in pair]
+    if all(type(word) is str for word in words):  # some hundred: looked at together, in a tenth of the time
+        text = "\n".join(words)
+        if LINES.fullmatch(text) and text.count("\n") == len(words) - 1 and ".." not in text:
+            return dict(raw)
+    return {_word(name): _word(version) for name, version in raw.items()}
 
 
 def _words(raw: Any) -> tuple[str, ...]:

@@ -20,9 +20,12 @@ from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema.archive import Archive
 from gavotte.qemu.schema.view import Schema
 
-__all__ = ["load_schema", "store_pluggable", "store_schema"]
+__all__ = ["load_schema", "remembered_schema", "store_pluggable", "store_schema"]
 
 _DRAFT = ".tmp-"
+_MOST = 4  # schemas that a process holds: each has some MB
+
+_held: dict[Path, tuple[list[tuple[int, int, int]], Schema]] = {}  # by its directory, and by how its files were
 
 
 def load_schema(binary: QemuBinary) -> Schema | None:
@@ -32,6 +35,32 @@ def load_schema(binary: QemuBinary) -> Schema | None:
         return Schema(Archive((folder / "schema").read_bytes()), _pluggable(folder))
     except (OSError, ValueError):
         return None
+
+
+def remembered_schema(binary: QemuBinary) -> Schema | None:
+    """As `load_schema`. A process that asks again gets the same one, as long as nobody has written to the cache."""
+    try:
+        folder = _folder(binary)
+        files = [_traits(folder / name) for name in ("schema", "pluggable.json")]
+    except OSError:
+        return None
+    held = _held.get(folder)
+    if held and held[0] == files:
+        return held[1]
+    schema = load_schema(binary)
+    if schema is not None:
+        while len(_held) >= _MOST:
+            del _held[next(iter(_held))]
+        _held[folder] = files, schema
+    return schema
+
+
+def _traits(path: Path) -> tuple[int, int, int]:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def store_schema(binary: QemuBinary, data: bytes) -> None:

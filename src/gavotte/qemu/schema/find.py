@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema.archive import Archive, pack
-from gavotte.qemu.schema.cache import load_schema, store_pluggable, store_schema
+from gavotte.qemu.schema.cache import load_schema, remembered_schema, store_pluggable, store_schema
 from gavotte.qemu.schema.view import Schema
 
 __all__ = ["get_schema", "learn_schema", "schema_of"]
@@ -18,7 +18,7 @@ async def get_schema(binary: QemuBinary, *, hot: Collection[str] = ()) -> Schema
     `hot` names device types of which `DeviceType.pluggable` is wanted too: 60 ms for each that isn't known yet.
     Raises QemuError when the binary isn't QEMU or doesn't answer, HostError when it can't be started.
     """
-    schema = load_schema(binary) or await _learn_and_store(binary)
+    schema = remembered_schema(binary) or await _learn_and_store(binary)
     return await _with_pluggable(binary, schema, hot) if hot else schema
 
 

@@ -37,6 +37,7 @@ class Schema:
         self._pluggable = pluggable or {}
         self._devices: dict[str, DeviceType] = {}
         self._types: dict[str, QapiType] = {}
+        self._objects: dict[str, Mapping[str, Property]] = {}
 
     @cached_property
     def version(self) -> tuple[int, int, int]:
@@ -92,6 +93,8 @@ class Schema:
 
         What QOM tells of them, completed by what QAPI tells of their values.
         """
+        if name in self._objects:
+            return self._objects[name]
         if name not in self.objects:
             return None
         found = self._properties(self._archive.get("object", name)) or {}
@@ -101,6 +104,7 @@ class Schema:
             if known is None or isinstance(type, Enum):
                 values = type.values if isinstance(type, Enum) else ()
                 found[member.name] = Property(member.name, known.type if known else _word(type), values=values)
+        self._objects[name] = found
         return found
 
     def _object_members(self, name: str) -> Iterable[Member]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import secrets
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -153,7 +153,7 @@ class Channel:
         self, token: bytes, deadline: float, operation: str, fields: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Write the token, and behind it a request whose number says which of the answers is ours; gives that."""
-        number = agent.FIRST_RESUMER + secrets.randbelow(1 << 31)
+        number = agent.FIRST_RESUMER + int.from_bytes(os.urandom(4), "big") % (1 << 31)
         self._needle = token + agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4]  # but for the length
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._requests[number] = future

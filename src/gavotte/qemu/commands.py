@@ -7,7 +7,6 @@ its qapi/pragma.json lists those that may have one.
 
 from __future__ import annotations
 
-import difflib
 import keyword
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -117,6 +116,8 @@ def _lacking(client: QmpClient, refusal: QmpRefused, what: str, name: str, known
     parts = [version.get(part) for part in ("major", "minor", "micro")] if isinstance(version, dict) else ["?"]
     number = ".".join(map(str, parts))
     lack = QmpRefused(refusal.command, refusal.error_class, f"this QEMU, version {number}, has {what}")
+    import difflib
+
     close = difflib.get_close_matches(name, known, 1)
     lack.hint = f"did you mean {close[0]!r}?" if close else "a newer QEMU may have it"
     return lack

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gavotte.errors import OutcomeUnknown, QemuError, QmpRefused, SaveFailed, UsageError
 from gavotte.hypervisor.interface import Ability, VmState
 from gavotte.hypervisor.qemu.capabilities import IGNORE_SHARED
-from gavotte.hypervisor.qemu.migration import go_on
-from gavotte.hypervisor.qemu.resize import request_memory
+from gavotte.hypervisor.qemu.resuming import go_on
 from gavotte.qmp.client import Deadline, QmpClient
 from gavotte.qmp.wire import Json
 
@@ -57,6 +56,8 @@ async def clone_machine(vm: QemuVm, state: bytes, memory: int) -> None:
         finally:
             os.close(fd)
         if memory:
+            from gavotte.hypervisor.qemu.resize import request_memory  # which most copies do without
+
             await request_memory(monitor, memory)
         await go_on(monitor)
 

@@ -19,9 +19,10 @@ from gavotte.qemu.fds import FdLedger, socketpair
 from gavotte.qemu.props import PropertyMap
 from gavotte.qmp.dial import dial
 
-__all__ = ["forget_end", "forget_others", "make_end", "open_end", "reopen", "socket_path"]
+__all__ = ["forget_end", "forget_others", "make_end", "open_end", "output_path", "reopen", "socket_path"]
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,199}")  # what QEMU takes as an id (util/id.c), as a file name
+_OUTPUT: Final = "output.fifo"
 _LONGEST: Final = 107  # bytes in the address of a Unix socket (unix(7))
 
 
@@ -122,3 +123,8 @@ def _bind(listener: socket.socket, path: Path) -> None:
         listener.bind(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
+
+
+def output_path(directory: Path) -> Path:
+    """The FIFO that a kept QEMU's own words go through."""
+    return directory / _OUTPUT

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from gavotte.errors import Bug, HostError, InUse, OutcomeUnknown, QemuError, QmpNotSent, QmpProtocolError, StateError
 from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.console import Console
-from gavotte.hypervisor.qemu.ends import forget_others, reopen, socket_path
+from gavotte.hypervisor.qemu.ends import forget_others, output_path, reopen, socket_path
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR
 from gavotte.hypervisor.qemu.portable import from_json, to_json
 from gavotte.hypervisor.qemu.record import STATE, Pending, Record, Running, read_record, write_record
@@ -26,10 +26,9 @@ from gavotte.qmp.client import Deadline, QmpClient
 if TYPE_CHECKING:
     from gavotte.hypervisor.qemu.vm import QemuVm
 
-__all__ = ["LOCK", "Hold", "attach", "forget", "output_path", "remember"]
+__all__ = ["LOCK", "Hold", "attach", "forget", "remember"]
 
 LOCK: Final = "manager.lock"
-_OUTPUT: Final = "output.fifo"
 _GREETING = 5.0  # seconds in which a monitor that serves nobody else answers
 
 _ATTEMPTS = 3
@@ -69,11 +68,6 @@ class Hold:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.release()
-
-
-def output_path(directory: Path) -> Path:
-    """The FIFO that a kept QEMU's own words go through."""
-    return directory / _OUTPUT
 
 
 # --- what is written down ---------------------------------------------------------------------------------------------

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from gavotte.errors import HostError, OutcomeUnknown, QmpNotSent
 from gavotte.hypervisor.interface import MemoryFile
 from gavotte.hypervisor.qemu.console import Console
-from gavotte.hypervisor.qemu.ends import open_end
+from gavotte.hypervisor.qemu.ends import open_end, output_path
 from gavotte.hypervisor.qemu.health import process_words
-from gavotte.hypervisor.qemu.keeping import output_path
 from gavotte.hypervisor.qemu.plan import CONSOLE, MEMORY, MONITOR, Wire, growth_of, plan_machine
 from gavotte.hypervisor.qemu.plugging import wire_plugged
 from gavotte.qemu.binary import QemuBinary

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from gavotte.errors import GavotteError, OutcomeUnknown, QmpNotSent, StateError, UsageError
 from gavotte.hypervisor.events import EventStream, HelperEnded, VmEvent
@@ -21,14 +21,12 @@ from gavotte.hypervisor.interface import (
 )
 from gavotte.hypervisor.qemu.capabilities import capabilities_of
 from gavotte.hypervisor.qemu.console import Console
-from gavotte.hypervisor.qemu.dump import dump_memory
 from gavotte.hypervisor.qemu.ending import explain_exit
-from gavotte.hypervisor.qemu.keeping import Hold, forget
 from gavotte.hypervisor.qemu.launch import launch, no_answer, schema_in_a_thread
-from gavotte.hypervisor.qemu.life import Life
+from gavotte.hypervisor.qemu.life import Dump, Life
 from gavotte.hypervisor.qemu.plan import machine_row
-from gavotte.hypervisor.qemu.settling import tune_devices
 from gavotte.hypervisor.qemu.table import Table
+from gavotte.hypervisor.qemu.tuning import tune_devices
 from gavotte.hypervisor.qemu.turns import Interrupted, Turns, finished
 from gavotte.hypervisor.qemu.wiring import Wiring
 from gavotte.qemu.binary import QemuBinary
@@ -37,6 +35,9 @@ from gavotte.qemu.process import QemuProcess
 from gavotte.qemu.props import Json, Recipe
 from gavotte.qemu.schema import Schema, get_schema
 from gavotte.qmp.client import Deadline, QmpClient
+
+if TYPE_CHECKING:
+    from gavotte.hypervisor.qemu.keeping import Hold
 
 __all__ = ["QemuLifecycle"]
 
@@ -72,7 +73,7 @@ class QemuLifecycle:
         )
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.turns = Turns()
-        self.life = Life(None if config.dump is None else partial(dump_memory, config.name, config.dump))
+        self.life = Life(self._dumper())
         self._process: QemuProcess | None = None
         self._monitor: QmpClient | None = None
         self._schema: Schema | None = None
@@ -194,6 +195,14 @@ class QemuLifecycle:
                 await finished(self._free())
                 raise
 
+    def _dumper(self) -> Dump | None:
+        """What makes a dump of the guest's memory when it panics, if one is to be made."""
+        if self.config.dump is None:
+            return None
+        from gavotte.hypervisor.qemu.dump import dump_memory
+
+        return partial(dump_memory, self.config.name, self.config.dump)
+
     def _dumping(self) -> tuple[Ability, ...]:
         return () if self.config.dump is None else (Ability.DUMP,)
 
@@ -292,6 +301,8 @@ class QemuLifecycle:
         async with AsyncExitStack() as stack:
             stack.callback(self._close)
             if self.hold is not None and self.directory is not None:
+                from gavotte.hypervisor.qemu.keeping import forget
+
                 stack.callback(self.hold.release)
                 stack.callback(forget, self.directory)
             stack.callback(self.wiring.close)

@@ -17,14 +17,12 @@ from gavotte.errors import QemuError, QmpRefused, SaveFailed
 from gavotte.hypervisor.interface import OnProgress, Progress
 from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
 from gavotte.hypervisor.qemu.pump import Pump, pumping
+from gavotte.hypervisor.qemu.resuming import go_on
 from gavotte.hypervisor.qemu.turns import finished
 from gavotte.qmp.client import Deadline, QmpClient
 
 __all__ = [
-    "LEFT_BY_MIGRATION",
     "STALLED",
-    "go_on",
-    "go_on_after_migration",
     "migrate_in",
     "migrate_out",
     "unwritten",
@@ -40,9 +38,6 @@ _DOWNTIME: Final = 20  # milliseconds in which the last of a guest that runs sho
 _MOST_PASSES: Final = 2  # times the guest's memory; then it is stopped: it writes faster than we do
 
 _GIVING_UP = 15.0  # seconds
-
-LEFT_BY_MIGRATION: Final = frozenset({"postmigrate", "finish-migrate", "paused"})
-"""Run states that a migration leaves a machine in; in any other, something else stopped it."""
 
 
 async def migrate_out(monitor: QmpClient, target: int, *, running: bool, progress: OnProgress | None) -> Pump:
@@ -196,32 +191,3 @@ async def _give_up(monitor: QmpClient, running: bool) -> None:
                 await wait_for_news(events, pause)
             if running:
                 await go_on(monitor)
-
-
-async def go_on_after_migration(monitor: QmpClient) -> None:
-    """Have a machine that ran before run again, if it is a migration that it stands still for."""
-    with monitor.events("MIGRATION") as events:
-        for pause in growing_pauses():
-            status: Any = await monitor.execute("query-status")
-            if status.get("status") != "finish-migrate":
-                break
-            await wait_for_news(events, pause)
-        if status.get("status") == "postmigrate":
-            await go_on(monitor)
-
-
-async def go_on(monitor: QmpClient) -> None:
-    """Have a machine that ran before run again. QEMU refuses that for a moment after the end of the migration."""
-    with monitor.events("RESUME") as events:
-        try:
-            async with asyncio.timeout(Deadline.NORMAL):
-                for pause in growing_pauses(0.001, 0.1):
-                    status: Any = await monitor.execute("query-status")
-                    if status.get("status") not in LEFT_BY_MIGRATION:
-                        return
-                    with suppress(QmpRefused):
-                        await monitor.execute("cont")
-                        return
-                    await wait_for_news(events, pause)
-        except TimeoutError:
-            raise SaveFailed("the machine doesn't go on", hint="resume it") from None

@@ -19,9 +19,10 @@ from gavotte.hypervisor.devices import Device, Nic, Raw, Stream, Tap
 from gavotte.hypervisor.interface import Ability, MemoryFile, OnProgress, VmState
 from gavotte.hypervisor.qemu.cloning import include_memory
 from gavotte.hypervisor.qemu.durable import put_in_place
-from gavotte.hypervisor.qemu.migration import STALLED, go_on_after_migration, migrate_in, migrate_out, unwritten
+from gavotte.hypervisor.qemu.migration import STALLED, migrate_in, migrate_out, unwritten
 from gavotte.hypervisor.qemu.pump import Pump, pumping
 from gavotte.hypervisor.qemu.resize import read_growth
+from gavotte.hypervisor.qemu.resuming import go_on_after_migration
 from gavotte.hypervisor.qemu.saved import HEAD_SIZE, TAIL_SIZE, Head, Saved, Tail, differences
 from gavotte.hypervisor.qemu.table import Placed, Table
 from gavotte.hypervisor.qemu.turns import finished

@@ -6,21 +6,19 @@ Knows: how QEMU tells what it has. What was under way is known from the record.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
 from gavotte.errors import QmpRefused
-from gavotte.hypervisor.devices import Device
-from gavotte.hypervisor.qemu.migration import LEFT_BY_MIGRATION
 from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
-from gavotte.hypervisor.qemu.plan import tune
 from gavotte.hypervisor.qemu.record import Pending, Record
+from gavotte.hypervisor.qemu.resuming import LEFT_BY_MIGRATION
 from gavotte.hypervisor.qemu.table import Table
+from gavotte.hypervisor.qemu.tuning import tune_devices
 from gavotte.qemu.plug import unplug
 from gavotte.qemu.plug.lent import label
 from gavotte.qemu.plug.presence import name_of, names_of
-from gavotte.qemu.props import Recipe, plain
+from gavotte.qemu.props import Recipe
 from gavotte.qmp.client import Deadline, QmpClient
 
 __all__ = ["settle_devices", "settle_run"]
@@ -105,13 +103,6 @@ async def _settle_plug(
     await unplug(client, plugged.recipe, deadline=deadline)
     controllers = pending.table.controllers.keys() - table.controllers.keys()
     return table if there.isdisjoint(controllers) else pending.table.without(pending.id)
-
-
-async def tune_devices(client: QmpClient, devices: Iterable[Device]) -> None:
-    """Say of devices what is said once they are there."""
-    for device in devices:
-        for command, arguments in tune(device):
-            await client.execute(command, plain(arguments))
 
 
 def _devices(recipe: Recipe) -> frozenset[str]:

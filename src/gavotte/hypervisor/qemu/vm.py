@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gavotte.errors import StateError
 from gavotte.hypervisor.devices import Device
@@ -22,18 +22,17 @@ from gavotte.hypervisor.qemu.cloning import clone_machine, freeze_machine
 from gavotte.hypervisor.qemu.console import Console
 from gavotte.hypervisor.qemu.ending import console_words
 from gavotte.hypervisor.qemu.health import check_health
-from gavotte.hypervisor.qemu.inspection import pin_vcpu, read_statistics, read_vcpus
-from gavotte.hypervisor.qemu.keeping import Hold, attach, remember
 from gavotte.hypervisor.qemu.lifecycle import QemuLifecycle
 from gavotte.hypervisor.qemu.plugging import Departures, plug_device, unplug_device
-from gavotte.hypervisor.qemu.record import Pending
-from gavotte.hypervisor.qemu.resetting import reset_machine
-from gavotte.hypervisor.qemu.resize import read_memory, resize_memory, resize_vcpus
-from gavotte.hypervisor.qemu.saving import load_machine, save_machine
 from gavotte.qemu.process import QemuProcess
 from gavotte.qmp.client import Deadline, QmpClient
 
+if TYPE_CHECKING:
+    from gavotte.hypervisor.qemu.record import Pending
+
 __all__ = ["QemuVm"]
+
+# What few machines have done to them is imported where it is done: all of it costs a start 30 ms.
 
 
 class QemuVm(QemuLifecycle):
@@ -50,12 +49,16 @@ class QemuVm(QemuLifecycle):
         `pending` is the change that is about to be made; without it, none is. `saving`: the guest runs and is about
         to be saved. Raises HostError."""
         if self.keep and self.directory is not None:
+            from gavotte.hypervisor.qemu.keeping import Hold, remember
+
             self.hold = self.hold or Hold(self.directory)
             remember(self, self.directory, self._process, pending, saving=saving)
 
     @classmethod
     async def attach(cls, directory: Path) -> QemuVm:
         """Take over the kept machine of `directory`. See `keeping.attach` for what it raises."""
+        from gavotte.hypervisor.qemu.keeping import attach
+
         return await attach(cls, directory)
 
     async def detach(self) -> None:
@@ -80,6 +83,8 @@ class QemuVm(QemuLifecycle):
 
     async def reset(self) -> None:
         """Have the guest start anew. A paused one stays paused, at its start."""
+        from gavotte.hypervisor.qemu.resetting import reset_machine
+
         async with self.changing("reset"):
             self.capabilities().require(Ability.RESET)
             await reset_machine(self)
@@ -98,6 +103,8 @@ class QemuVm(QemuLifecycle):
 
     async def save(self, target: Path | int, *, progress: OnProgress | None = None) -> None:
         """Write it to a file or descriptor. See `saving.save_machine`."""
+        from gavotte.hypervisor.qemu.saving import save_machine
+
         async with self.changing("save"):
             self.capabilities().require(Ability.SAVE)
             self.save_state(saving=self.state is VmState.RUNNING)
@@ -108,6 +115,8 @@ class QemuVm(QemuLifecycle):
 
     async def load(self, source: Path | int, *, progress: OnProgress | None = None) -> None:
         """Start it from what was saved. See `saving.load_machine`."""
+        from gavotte.hypervisor.qemu.saving import load_machine
+
         await load_machine(self, source, progress)
 
     async def freeze(self) -> bytes:
@@ -144,6 +153,8 @@ class QemuVm(QemuLifecycle):
 
     async def resize_vcpus(self, count: int, *, deadline: float = Deadline.NORMAL) -> int:
         """Have `count` vCPUs; how many there are then. See `resize.resize_vcpus`."""
+        from gavotte.hypervisor.qemu.resize import resize_vcpus
+
         async with self.changing("resize", VmState.RUNNING):
             try:
                 return await resize_vcpus(self, count, deadline)
@@ -152,6 +163,8 @@ class QemuVm(QemuLifecycle):
 
     async def resize_memory(self, size: int, *, deadline: float = Deadline.NORMAL) -> int:
         """Have `size` bytes of memory; how many there are then. See `resize.resize_memory`."""
+        from gavotte.hypervisor.qemu.resize import resize_memory
+
         async with self.changing("resize", VmState.RUNNING):
             try:
                 return await resize_memory(self, size, deadline)
@@ -175,15 +188,23 @@ class QemuVm(QemuLifecycle):
         return {**self.wiring.pids, "qemu": pid}
 
     async def vcpus(self) -> list[Vcpu]:
+        from gavotte.hypervisor.qemu.inspection import read_vcpus
+
         return await read_vcpus(*self._seen())
 
     async def pin_vcpu(self, index: int, cpus: frozenset[int]) -> None:
+        from gavotte.hypervisor.qemu.inspection import pin_vcpu
+
         await pin_vcpu(*self._seen(), index, cpus)
 
     async def memory(self) -> Memory:
+        from gavotte.hypervisor.qemu.resize import read_memory
+
         return await read_memory(self.monitor, self.config, self.row)
 
     async def statistics(self) -> dict[str, Any]:
+        from gavotte.hypervisor.qemu.inspection import read_statistics
+
         return await read_statistics(*self._seen(), [*self.config.devices, *self.plugged.values()])
 
     @property

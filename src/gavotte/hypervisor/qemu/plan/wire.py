@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gavotte.qemu.props import Fd, PropertyMap
+from gavotte.values import dataclass
 
 __all__ = ["Wire"]
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 HEADER = struct.Struct(">HBBII")  # magic, kind, stream, channel, length of the payload
 MAGIC = 0x4756
-EMULATED = " norandmaps psi=0 nowatchdog audit=0 lsm=landlock,yama"  # more words for an emulated kernel
+EMULATED = " norandmaps no_timer_check psi=0 nowatchdog audit=0 lsm=landlock,yama"  # more words for an emulated kernel
 HELLO, REQUEST, REPLY, DATA, EXIT = 1, 2, 3, 5, 9
 
 

@@ -31,8 +31,9 @@ _APPEND = "quiet panic=-1 reboot=t"
 # QEMU keeps translated code by its virtual address: with addresses that change at each exec, it translates
 # /bin/true and its libraries anew each time, 30 ms instead of 8. The machine is the boundary, not the layout. What else
 # the kernel does beside its work is translated as well: statistics of pressure, watchdogs, security modules that have
-# no policy here.
-_APPEND_FOR = {"tcg": "norandmaps psi=0 nowatchdog audit=0 lsm=landlock,yama"}
+# no policy here. `no_timer_check`, as under KVM: that check gives the timer a time that is counted in cycles, too short
+# where the host has none for the emulator, and panics ("IO-APIC + timer doesn't work!").
+_APPEND_FOR = {"tcg": "norandmaps no_timer_check psi=0 nowatchdog audit=0 lsm=landlock,yama"}
 
 # Without the first, Debian's kernel leaves memory that is added by virtio-mem offline; movable, so that it can be given
 # back. The second is 4 MiB, where 64 would be set aside for devices that can't reach so far, which a virtio device can.

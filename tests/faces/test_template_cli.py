@@ -19,9 +19,9 @@ from gavotte.guest.image.cache import root
 from gavotte.sandbox.keeper.server import _notes_to
 from gavotte.sandbox.template.layout import Layout
 from gavotte.sandbox.template.store import templates_directory
+from tests.support.blank_templates import MIB, TEMPLATE, drafts, made
 from tests.support.command_line import Ended, gavotte
 from tests.support.orphans import no_orphans
-from tests.support.blank_templates import MIB, TEMPLATE, drafts, made
 
 GIB = 1 << 30
 ROOM = Layout(memory=512 * MIB, max_memory=16 * GIB, cpus=4, slots=8, disk=2, nic=1, share=2)

@@ -151,8 +151,11 @@ def test_inspect_tells_all_of_it(box: Entry) -> None:
     assert found["health"]["health"] == "running"
     assert box.qemu is not None
     assert found["pids"]["qemu"] == box.qemu.pid
-    assert [vcpu["index"] for vcpu in found["vcpus"]] == [0]
-    assert (found["memory_use"]["base"], found["memory_use"]["limit"]) == (512 * MB, 1024 * MB)
+    # A copy's machine has the room of its template, and the guest what was asked for
+    vcpus, limit = (4, 16384 * MB) if found["template"] else (1, 1024 * MB)
+    assert [vcpu["index"] for vcpu in found["vcpus"]] == list(range(vcpus))
+    assert (found["memory_use"]["base"], found["memory_use"]["limit"]) == (512 * MB, limit)
+    assert found["spec"]["max_memory"] == 1024 * MB
     assert found["devices"] == {}
     assert bool(found["template"]) is not bool(found["cold_reason"])
     assert found["statistics"]["block"].keys() == {"root"}
@@ -213,7 +216,7 @@ def test_its_size_changes_and_what_was_reached_is_told(box: Entry) -> None:
     assert refused.stdout == b"1 cpus, 512M\n" or (b"fewer vCPUs" in refused.stderr and "640M" in said("ps"))
     assert said("resize", box.name, "--memory", "512M").endswith(" cpus, 512M\n")
     assert "from 1" in said("resize", box.name, "--cpus", "99", status=2)
-    assert "1G" in said("resize", box.name, "--memory", "2G", status=2)
+    assert "1024M" in said("resize", box.name, "--memory", "2G", status=2)
     assert "nothing to change" in said("resize", box.name, status=2)
 
 

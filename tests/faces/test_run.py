@@ -209,11 +209,12 @@ def in_shell(redirections: str, *words: str) -> Ended:
 
 
 def test_a_closed_stdin_is_an_empty_one_and_verbose_tells_phases() -> None:
-    ended = in_shell("<&-", "--verbose", "--", "sh", "-c", "cat; echo $?")
+    ended = in_shell("<&-", "--verbose", "--cold", "--", "sh", "-c", "cat; echo $?")
     assert (ended.returncode, ended.stdout) == (0, b"0\n")
     for phase in (b"image: ", b"accelerator: ", b"boot: ", b"setup: "):
         assert b"gavotte: " + phase in ended.stderr
     assert b"writable root" in ended.stderr
+    assert b"gavotte: booted: as asked for\n" in ended.stderr
 
 
 def test_a_stdin_that_cannot_be_read_ends_the_command_and_is_status_125() -> None:

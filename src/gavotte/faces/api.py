@@ -193,6 +193,16 @@ class Sandbox:
         return self._async.vm
 
     @property
+    def template(self) -> str:
+        """The key of the template that it is a copy of; empty if it booted for real."""
+        return self._async.template
+
+    @property
+    def cold_reason(self) -> str:
+        """Why it booted for real; empty for a copy."""
+        return self._async.cold_reason
+
+    @property
     def root_size(self) -> int:
         """Bytes that can be written to its root."""
         return self._async.root_size

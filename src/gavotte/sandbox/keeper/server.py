@@ -19,6 +19,9 @@ from typing import Any
 
 from gavotte.errors import Bug, GavotteError, UsageError
 from gavotte.guest.command import AsyncProcess, OutputStream
+
+# Imported late elsewhere; here before Gavotte is upgraded while the keeper runs, and what is on disk fits it no more.
+from gavotte.hypervisor.qemu import dump, inspection, keeping, resetting, resize, saving  # noqa: F401
 from gavotte.qemu.pids import ProcessId
 from gavotte.sandbox import register
 from gavotte.sandbox.keeper.client import directory_fd

@@ -142,6 +142,8 @@ def _sandbox_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if "asyncio" not in sys.modules:  # in a process of our own: it does without ssl, a tenth of all that is imported
+        sys.modules["ssl"] = None  # type: ignore[assignment]  # how import is told so
     from gavotte.faces import run
     from gavotte.faces.environment import read_environment
     from gavotte.faces.notes import take_notes

@@ -156,7 +156,7 @@ def test_a_machine_that_grew_is_saved_and_loaded_as_it_is_and_its_guest_goes_on(
         "(i=0; while :; do i=$((i+1)); echo count $i $(nproc) $(cat /run/file) > /dev/ttyS0; sleep 0.1; done)"
         " > /dev/null 2>&1 &"
     )
-    with gavotte.Sandbox(accel="tcg", machine="pc", slots=2, max_cpus=3, max_memory="1G") as box:
+    with gavotte.Sandbox(accel="tcg", cold=True, machine="pc", slots=2, max_cpus=3, max_memory="1G") as box:
         vm = box.vm
         base = call(vm.memory()).base
         _, at_first = seen(box, lambda _cpus, _memory: True)
@@ -199,7 +199,7 @@ def test_a_machine_that_grew_is_saved_and_loaded_as_it_is_and_its_guest_goes_on(
 def test_a_processor_that_the_guest_lets_go_is_gone(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under TCG nothing may come after it, so the machine ends here."""
     del image
-    with gavotte.Sandbox(accel="tcg", max_cpus=3) as box:
+    with gavotte.Sandbox(accel="tcg", cold=True, max_cpus=3) as box:
         vm = box.vm
         assert call(vm.resize_vcpus(3)) == 3
         seen(box, lambda cpus, _memory: cpus == 3)

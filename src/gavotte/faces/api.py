@@ -264,6 +264,14 @@ class Sandbox:
         box._async = call(AsyncSandbox.attach(name))
         return box
 
+    @classmethod
+    def of(cls, running: AsyncSandbox) -> Self:
+        """One that runs on the private loop, from now on also as this; it is closed at the program's end."""
+        box = cls.__new__(cls)
+        box._async = running
+        _live.add(box)
+        return box
+
     @property
     def commands(self) -> dict[int, Process]:
         """The commands that run, also those of an earlier process; see `AsyncSandbox.commands`."""
@@ -300,7 +308,8 @@ class Sandbox:
         return call(self._async.resize(cpus, memory))
 
     def __enter__(self) -> Self:
-        self.start()
+        if self.state is not State.RUNNING:  # as it is when it was attached to, or comes out of a pool
+            self.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -83,7 +83,8 @@ class AsyncSandbox:
         return f"<{type(self).__name__} {self.name} {self.state.name}{pid}>"
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        if self.state is not State.RUNNING:  # as it is when it was attached to, or comes out of a pool
+            await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -272,13 +273,14 @@ class AsyncSandbox:
         self._started()
         await self.vm.pause()
 
-    async def resume(self) -> None:
-        """Have it go on, with the time of day set right."""
+    async def resume(self, *, reseed: bool = False) -> None:
+        """Have it go on, with the time of day set right; with `reseed`, also with new random numbers from now on."""
         channel = self._started()
         paused_at = self.vm.turned if self.paused else None
         await self.vm.resume()
-        if paused_at is not None:
-            await shift_clock(channel, self.vm.turned - paused_at)
+        stood = 0.0 if paused_at is None else self.vm.turned - paused_at
+        if stood or reseed:
+            await shift_clock(channel, stood, reseed=reseed)
 
     async def plug(self, device: Device) -> None:
         """Add a device while it runs; the guest has seen it when `ls /dev` shows it, moments later.

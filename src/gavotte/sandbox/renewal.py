@@ -19,7 +19,7 @@ async def renew_guest(channel: Channel) -> None:
 
     Done before any command that is started after it. Raises AgentError.
     """
-    await channel.request("renew", seed=os.urandom(SEED_LENGTH).hex(), time=time.time())
+    await channel.request("renew", seed=_seed(), time=time.time())
     await set_clock(channel)
 
 
@@ -32,6 +32,11 @@ async def set_clock(channel: Channel) -> None:
         half = min(half, (time.monotonic() - began) / 2)
 
 
-async def shift_clock(channel: Channel, seconds: float) -> None:
-    """Have the guest's clock, which was right, be right again after the guest stood still for so long."""
-    await channel.request("renew", shift=seconds)
+async def shift_clock(channel: Channel, seconds: float, *, reseed: bool = False) -> None:
+    """Have the guest's clock, which was right, be right again after the guest stood still for so long; with `reseed`,
+    have it draw other random numbers from now on as well."""
+    await channel.request("renew", seed=_seed() if reseed else "", shift=seconds)
+
+
+def _seed() -> str:
+    return os.urandom(SEED_LENGTH).hex()

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gavotte.guest.agent.resume import TokenCutter
 
 RESERVE = 40 << 20  # bytes kept from commands: with less, the guest reads its programs over and over, not running any
+LEAST = 24 << 20  # bytes that commands have in the smallest guest
 
 MOST_ENDED = 64  # commands whose end is kept for the next manager
 
@@ -197,7 +198,7 @@ class Agent:
         token = self.check_token(request.get("token"))
         latent = bool(request.get("latent"))
         set_clock(request["time"])
-        memory = max(os.sysconf("SC_AVPHYS_PAGES") * PAGE - RESERVE, RESERVE)
+        memory = max(os.sysconf("SC_AVPHYS_PAGES") * PAGE - RESERVE, LEAST)
         size = self.boot.make_root(request["root"], memory, latent=latent)
         self.world = (self.boot.ROOT, request["hostname"], memory)
         self.reserved = os.sysconf("SC_PHYS_PAGES") * PAGE - memory
@@ -267,7 +268,7 @@ class Agent:
         """Give the commands what memory there is now; the root's size then."""
         if self.world is None:
             raise Refusal("state", "the guest isn't set up yet")
-        memory = max(total_memory() - self.reserved, RESERVE)
+        memory = max(total_memory() - self.reserved, LEAST)
         self.world = (*self.world[:2], memory)
         if self.stage:
             self.stage.limit(memory)
@@ -277,7 +278,7 @@ class Agent:
         from gavotte.guest.agent import online
 
         found = online.bring_online(cpus)
-        memory = max(found["memory"] - self.reserved, RESERVE)
+        memory = max(found["memory"] - self.reserved, LEAST)
         if self.world is None:
             return {"reply": found}
         if self.stage:

@@ -18,6 +18,7 @@ from gavotte.errors import *  # noqa: F403  # the tree of errors is public, whol
 
 if TYPE_CHECKING:
     from gavotte.faces.api import Process, Sandbox
+    from gavotte.faces.pool import Pool
     from gavotte.guest.command import AsyncProcess
     from gavotte.hypervisor.devices import (
         Balloon,
@@ -41,12 +42,14 @@ if TYPE_CHECKING:
     from gavotte.qemu.props import Step
     from gavotte.sandbox.growth import Size
     from gavotte.sandbox.lifecycle import AsyncSandbox, State
+    from gavotte.sandbox.pool import AsyncPool
     from gavotte.sandbox.result import Result
 
 __version__ = "0.1.0"
 
 # Imported when first used: asyncio and all that needs it cost a short command 40 ms
 _HOMES = {
+    "AsyncPool": "gavotte.sandbox.pool",
     "AsyncProcess": "gavotte.guest.command",
     "AsyncSandbox": "gavotte.sandbox.lifecycle",
     "Balloon": "gavotte.hypervisor.devices",
@@ -54,6 +57,7 @@ _HOMES = {
     "Disk": "gavotte.hypervisor.devices",
     "Nic": "gavotte.hypervisor.devices",
     "Passt": "gavotte.hypervisor.devices",
+    "Pool": "gavotte.faces.pool",
     "Port": "gavotte.hypervisor.devices",
     "Process": "gavotte.faces.api",
     "PvPanic": "gavotte.hypervisor.devices",
@@ -75,6 +79,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncPool",
     "AsyncProcess",
     "AsyncSandbox",
     "Balloon",
@@ -82,6 +87,7 @@ __all__ = [
     "Disk",
     "Nic",
     "Passt",
+    "Pool",
     "Port",
     "Process",
     "PvPanic",

@@ -6,7 +6,8 @@ GavotteError                 message, hint (what to do next), exit_code for the 
 │   └── NoSuchSandbox        no sandbox has that name
 ├── StateError               the right call at the wrong time; the message names the way out
 │   ├── ForeignProcess       a sandbox was used in a process that didn't make it
-│   └── InUse                a name that is taken, or a machine that another process manages
+│   ├── InUse                a name that is taken, or a machine that another process manages
+│   └── PoolBusy             a pool had no sandbox to hand over before the deadline
 ├── HostError                this machine lacks something                              (the host's)
 │   ├── ImageError           the guest image is missing, damaged or can't be built
 │   ├── QemuNotFound         no QEMU binary
@@ -53,6 +54,7 @@ __all__ = [
     "InvalidMachine",
     "NoSuchSandbox",
     "OutcomeUnknown",
+    "PoolBusy",
     "QemuError",
     "QemuExited",
     "QemuNotFound",
@@ -117,6 +119,10 @@ class ForeignProcess(StateError):
 
 class InUse(StateError):
     """A name that is taken, or a machine that another process manages."""
+
+
+class PoolBusy(StateError):
+    """A pool had no sandbox to hand over before the deadline: all are in use or still being started."""
 
 
 class HostError(GavotteError):

@@ -52,11 +52,11 @@ def check_command(words: list[str]) -> None:
 
 
 def test_there_are_ten_examples() -> None:
-    assert (len(blocks("sh")), len(blocks("python"))) == (7, 3)
+    assert (len(blocks("sh")), len(blocks("python"))) == (7, 4)
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("code", blocks("python"), ids=["synchronous", "asynchronous", "changed"])
+@pytest.mark.parametrize("code", blocks("python"), ids=["synchronous", "asynchronous", "changed", "pool"])
 def test_an_example_in_python_runs_and_prints_what_it_says(code: str) -> None:
     printed = run_example(code).splitlines()
     assert len(printed) >= 1

@@ -18,6 +18,8 @@ from gavotte.errors import *  # noqa: F403  # the tree of errors is public, whol
 
 if TYPE_CHECKING:
     from gavotte.faces.api import Process, Sandbox
+    from gavotte.faces.executor import Executor
+    from gavotte.faces.mapping import map
     from gavotte.faces.pool import Pool
     from gavotte.guest.command import AsyncProcess
     from gavotte.hypervisor.devices import (
@@ -55,6 +57,7 @@ _HOMES = {
     "Balloon": "gavotte.hypervisor.devices",
     "Console": "gavotte.hypervisor.devices",
     "Disk": "gavotte.hypervisor.devices",
+    "Executor": "gavotte.faces.executor",
     "Nic": "gavotte.hypervisor.devices",
     "Passt": "gavotte.hypervisor.devices",
     "Pool": "gavotte.faces.pool",
@@ -76,6 +79,7 @@ _HOMES = {
     "VmGenId": "gavotte.hypervisor.devices",
     "Vsock": "gavotte.hypervisor.devices",
     "Watchdog": "gavotte.hypervisor.devices",
+    "map": "gavotte.faces.mapping",
 }
 
 __all__ = [
@@ -85,6 +89,7 @@ __all__ = [
     "Balloon",
     "Console",
     "Disk",
+    "Executor",
     "Nic",
     "Passt",
     "Pool",
@@ -106,6 +111,7 @@ __all__ = [
     "VmGenId",
     "Vsock",
     "Watchdog",
+    "map",
 ]
 __all__ += errors.__all__
 

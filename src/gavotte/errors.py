@@ -28,7 +28,8 @@ GavotteError                 message, hint (what to do next), exit_code for the 
 │   ├── CommandNotStarted    not found (exit 127), not executable (exit 126)
 │   ├── CommandTimeout       the command was ended at its deadline (exit 124)
 │   ├── CommandLost          the command's outcome is unknown: what ran it has gone
-│   └── CommandFailed        raised by `Result.check()`
+│   ├── CommandFailed        raised by `Result.check()`
+│   └── FunctionFailed       a Python function raised in the guest, or ended without a result
 └── Bug                      an invariant of ours is broken; please report
 """
 
@@ -44,6 +45,7 @@ __all__ = [
     "CommandNotStarted",
     "CommandTimeout",
     "ForeignProcess",
+    "FunctionFailed",
     "GavotteError",
     "GuestDied",
     "GuestError",
@@ -268,6 +270,22 @@ class CommandFailed(GuestError):
         self.returncode = returncode
         self.stdout = stdout
         self.stderr = stderr
+
+
+class FunctionFailed(GuestError):
+    """A Python function raised in the guest, or ended without a result.
+
+    `kind` is the name of the exception's type, such as "ValueError"; empty where there was none. `traceback` is the
+    guest's text of it, and `output` the last of what the function printed; both are fit to be shown.
+    """
+
+    def __init__(self, message: str, *, kind: str = "", traceback: str = "", output: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.traceback = traceback
+        self.output = output
+        if traceback:
+            self.add_note(f"in the guest:\n{traceback}")
 
 
 class Bug(GavotteError):

@@ -54,3 +54,30 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+class CountBar:
+    """How many of `total` are done, where stderr is a terminal; nothing elsewhere. May be advanced from any thread."""
+
+    def __init__(self, total: int | None, *, shown: bool = True) -> None:
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        if shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True))
+            self._task = self._bar.add_task("", total=total)
+            self._bar.start()
+
+    def advance(self, _: object = None) -> None:
+        """One more is done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)
+
+    def stop(self) -> None:
+        """Draw it for the last time. Idempotent."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

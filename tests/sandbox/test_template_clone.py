@@ -63,7 +63,7 @@ def test_sizes_of_every_day_and_all_devices_share_one_layout() -> None:
         ({"devices": [Disk(f"d{n}", Path("/d")) for n in range(3)]}, "disk", 4),
         ({"devices": [Nic(f"n{n}", User()) for n in range(2)]}, "nic", 2),
         ({"devices": [Share(f"s{n}", Path("/")) for n in range(5)]}, "share", 8),
-        ({"memory": "200M"}, "memory", 192 * MIB),
+        ({"memory": "300M"}, "memory", 256 * MIB),
         ({"memory": "512M"}, "memory", 512 * MIB),
     ],
     ids=str,

@@ -32,8 +32,8 @@ __all__ = ["build_template", "space_for"]
 
 _SPARE = 64 << 20  # bytes beside the memory's own
 
-# What is read here lies in the page cache of each copy; in a guest with little memory it would be in the way. What is
-# looked up is known there, also that it isn't in the first directories of PATH.
+# What is read here lies in the page cache of each copy. What is looked up is known there, also that it isn't in the first
+# directories of PATH.
 _READ = """
 cat /usr/bin/*
 ls -R /usr/lib/python3*
@@ -50,7 +50,6 @@ _WARM: Sequence[Sequence[str]] = (
     ["sh", "-c", f"exec >/dev/null 2>&1; {_READ}"],
     ["python3", "-Bc", _LOOK],
 )
-_ENOUGH = 256 << 20
 
 
 async def build_template(
@@ -69,7 +68,7 @@ async def build_template(
             vm = QemuVm(binary, config, directory=directory.path)
             for place in layout.latent():
                 await vm.plug(place)
-            state, root_size = await _boot(vm, spec.boot_timeout, token, layout.memory)
+            state, root_size = await _boot(vm, spec.boot_timeout, token)
         finally:
             os.close(fd)
         template = _describe(key, layout, binary, config, files, token, root_size, state, vm.turned)
@@ -99,13 +98,13 @@ def _make_memory(path: Path, layout: Layout) -> int:
     return fd
 
 
-async def _boot(vm: QemuVm, seconds: float, token: str, memory: int) -> tuple[bytes, int]:
+async def _boot(vm: QemuVm, seconds: float, token: str) -> tuple[bytes, int]:
     """Boot it, make its root and what commands need, and have it stand still; its state, and the size of its root."""
     channel = await start_machine(vm, seconds)
     try:
         fields = {"root": ROOT, "hostname": "template", "token": token, "latent": True}
         reply = await channel.request("setup", time=time.time(), deadline=seconds, **fields)
-        for argv in _WARM if memory >= _ENOUGH else _WARM[:1]:
+        for argv in _WARM:
             await _run(channel, argv)
         await set_clock(channel)
         await channel.request("settle", deadline=seconds)

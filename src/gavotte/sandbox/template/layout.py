@@ -75,6 +75,8 @@ def why_not(spec: Spec) -> str:
         return "as asked for"
     if spec.kernel or spec.initrd or spec.append:
         return "it has a kernel, an initramfs or kernel options of its own"
+    if spec.memory < _SMALL:
+        return f"a guest of less than {_SMALL // _MIB}M has no memory for what a template brings"
     if spec.shared_memory:
         return "its memory is shared with other processes"
     device = next((device for device in spec.devices if not kind_of(device)), None)
@@ -99,10 +101,8 @@ def kind_of(device: Device) -> str:
 
 def _base(memory: int) -> int:
     """What is there from the start. To plug some takes an emulated guest a tenth of a second, so the size that nearly
-    all have gets a template that has it; all others share one, but for those that are smaller."""
-    if memory == DEFAULT_MEMORY:
-        return memory
-    return min(memory - memory % (64 * _MIB), _SMALL)
+    all have gets a template that has it; all others share one."""
+    return memory if memory == DEFAULT_MEMORY else _SMALL
 
 
 def _room(wanted: int, usual: int) -> int:

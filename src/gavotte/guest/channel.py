@@ -227,7 +227,8 @@ class Channel:
         try:
             await self._link.send(frame)
         except OSError as error:
-            raise AgentError(self.ended or f"the line to the guest broke: {error.strerror or error}") from None
+            why = self.ended or await self._last_words()
+            raise AgentError(why or f"the line to the guest broke: {error.strerror or error}") from None
 
     async def close(self) -> None:
         """Close the line. Commands whose end isn't known yet are lost."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from gavotte.errors import GavotteError, GuestDied, QemuError
 from gavotte.hypervisor.qemu.life import Life
 from gavotte.qemu.process import UNKNOWN_STATUS, QemuProcess
@@ -24,7 +26,10 @@ def explain_exit(process: QemuProcess, life: Life, console: Tail | None) -> Gavo
             hint="the console's last lines above say what the guest's kernel met; "
             "a panic at start often means too little memory",
         )
-    return process.exited_error("QEMU ended", hint="its last words above say why; `gavotte check` looks at QEMU")
+    hint = "its last words above say why; `gavotte check` looks at QEMU"
+    if status == -signal.SIGBUS:
+        hint = "a file that its memory was in, such as a template's, was cut off, or its disk is full"
+    return process.exited_error("QEMU ended", hint=hint)
 
 
 def console_words(console: Tail | None) -> str:

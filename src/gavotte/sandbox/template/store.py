@@ -149,7 +149,7 @@ def find_template(key: str) -> Template | None:
     """The finished template of that key. Raises ValueError when it is damaged."""
     try:
         return Template.load(templates_directory() / key)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ValueError(error.strerror) from error

@@ -409,7 +409,8 @@ asyncio.run(main())
 def test_of_many_first_starts_in_two_processes_one_builds_a_larger_template(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, image: Image
 ) -> None:
-    templates = own_cache(tmp_path, monkeypatch)
+    cache = own_cache(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(cache))
     caplog.set_level(logging.WARNING, "gavotte")
 
     async def start() -> tuple[str, str]:
@@ -425,7 +426,7 @@ def test_of_many_first_starts_in_two_processes_one_builds_a_larger_template(
         found = asyncio.run(story())
         out, _ = other.communicate(timeout=DEADLINE)
     template, cpus, notes = json.loads(out)
-    (key,) = templates_in(templates)
+    (key,) = templates_in(cache / "gavotte/templates")
     assert {*found, (template, cpus)} == {(key, "1\n")}
     told = [record.getMessage() for record in caplog.records if record.name == "gavotte"] + notes
     assert len([note for note in told if note.startswith("building a template")]) == len(told) == 1

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from gavotte.guest.command import AsyncProcess
 from gavotte.guest.image.cache import root
@@ -20,15 +17,17 @@ __all__ = ["CLOCK", "own_cache", "put_template", "template_of", "templates_in", 
 CLOCK = ["python3", "-Buc", "import sys, time\nfor line in sys.stdin: print(repr(time.time()))"]
 
 
-def own_cache(folder: Path, patch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for this test alone, but for the images and what is known of QEMU; where its templates will be."""
+def own_cache(folder: Path) -> Path:
+    """An empty cache, but for the images and what is known of QEMU: its directory, for XDG_CACHE_HOME.
+
+    Its images have other paths, so the templates have other keys.
+    """
     usual, own = root(), folder / "cache" / "gavotte"
     own.mkdir(parents=True)
     for name in ("images", "schemas", "accel.json"):
         if (usual / name).exists():
             (own / name).symlink_to(usual / name)
-    patch.setenv("XDG_CACHE_HOME", os.fspath(own.parent))
-    return own / "templates"
+    return own.parent
 
 
 def put_template(template: Template, templates: Path) -> Template:

@@ -32,8 +32,8 @@ __all__ = ["build_template", "space_for"]
 
 _SPARE = 64 << 20  # bytes beside the memory's own
 
-# What is read here lies in the page cache of each copy. What is looked up is known there, also that it isn't in the first
-# directories of PATH.
+# What is read here lies in the page cache of each copy. What is looked up is known there, also that it isn't in the
+# first directories of PATH.
 _READ = """
 cat /usr/bin/*
 ls -R /usr/lib/python3*

@@ -244,6 +244,10 @@ class FakeVm:
         memory = self.config.memory_file
         if memory is None or memory.fd is None or memory.private is not private:
             raise UsageError("the memory's file is not of that kind", path="memory_file")
+        try:
+            os.fstat(memory.fd)
+        except OSError as error:
+            raise HostError(f"can't lend the memory's file: {error.strerror}", hint="is it still open?") from error
 
     # --- devices ------------------------------------------------------------------------------------------------------
 
@@ -481,7 +485,8 @@ def _unprovided(config: MachineConfig) -> dict[Ability, str]:
         "max_memory": ([Ability.ADD_MEMORY, Ability.REMOVE_MEMORY], config.max_memory > config.memory),
         "shared_memory": ([Ability.SHARE_VIRTIOFS], config.shared_memory),
     }
-    return {ability: f"give it {key}" for key, (abilities, there) in more.items() if not there for ability in abilities}
+    missing = {ability: f"give it {key}" for key, (those, there) in more.items() if not there for ability in those}
+    return missing | ({Ability.CLONE: "leave out shared_memory"} if config.shared_memory else {})
 
 
 def _direction(wanted: int, now: int, what: Literal["VCPUS", "MEMORY"]) -> tuple[Ability, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gavotte.errors import Unsupported
-from gavotte.hypervisor.interface import Ability, Capabilities, MachineConfig
+from gavotte.hypervisor.interface import Ability, Capabilities, MachineConfig, MemoryFile
 from gavotte.hypervisor.qemu import capabilities
 from gavotte.hypervisor.qemu.capabilities import capabilities_of
 from gavotte.hypervisor.qemu.plan import machine_row
@@ -39,6 +39,7 @@ COMMON = {
 }
 MEMORY = {Ability.ADD_MEMORY, Ability.REMOVE_MEMORY}
 VCPUS = {Ability.ADD_VCPUS, Ability.REMOVE_VCPUS}
+SHARED = {Ability.CLONE}  # what a machine with shared memory can't
 
 # Beside these, with the QEMU 7.2 of this project.
 MORE = {
@@ -77,9 +78,18 @@ def test_each_machine_type_has_what_it_has(row: Machine) -> None:
     assert all(able.missing.values())
 
 
+@pytest.mark.parametrize("row", MACHINES, ids=lambda row: f"{row.arch}-{row.type}")
+def test_copies_are_made_of_machines_that_were_seen_to_work_so(row: Machine) -> None:
+    able = found(row, shared_memory=False)
+    assert (Ability.CLONE in able) == ((row.arch, row.type) == ("x86_64", "q35"))
+    private = found(row, shared_memory=False, memory_file=MemoryFile(3, private=True))
+    assert "empty the file" in private.missing[Ability.BALLOON]
+
+
 @pytest.mark.skipif(QEMU10 is None, reason="QEMU 10 isn't unpacked beside: make setup-qemu10")
 def test_another_version_is_asked_and_not_guessed() -> None:
-    assert set(found(MACHINES[0], QEMU10).missing) == set()
+    assert set(found(MACHINES[0], QEMU10).missing) == SHARED
+    assert set(found(MACHINES[0], QEMU10, shared_memory=False).missing) == {Ability.SHARE_VIRTIOFS}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,7 @@ def test_what_a_machine_was_made_without_is_missing_with_the_way_out(
     without: dict[str, Any], missing: set[Ability], hint: str
 ) -> None:
     able = found(MACHINES[0], **without)
-    assert set(able.missing) == missing
+    assert set(able.missing) == missing | (set() if "shared_memory" in without else SHARED)
     for ability in missing:
         with pytest.raises(Unsupported, match=hint) as refused:
             able.require(Ability.PAUSE, ability)
@@ -104,7 +114,7 @@ def test_what_a_machine_was_made_without_is_missing_with_the_way_out(
 
 def test_a_host_without_vsock_has_no_vsock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capabilities, "VSOCK", Path("/no/such/device"))
-    assert set(found(MACHINES[0]).missing) == {Ability.VSOCK}
+    assert set(found(MACHINES[0]).missing) == {Ability.VSOCK} | SHARED
 
 
 def test_a_versioned_machine_type_is_that_machine() -> None:

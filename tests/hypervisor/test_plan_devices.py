@@ -17,6 +17,7 @@ from gavotte.hypervisor.devices import (
     Console,
     Device,
     Disk,
+    Latent,
     Nic,
     Port,
     PvPanic,
@@ -86,6 +87,49 @@ def test_the_steps_are_the_golden_ones(name: str, request: pytest.FixtureRequest
     if request.config.getoption("--update-golden"):
         path.write_text(text)
     assert text == path.read_text(), "if it is meant to change: pytest --update-golden, and review the diff"
+
+
+LATENT = [Latent(f"latent-{kind}", kind) for kind in ("disk", "nic", "share")]
+
+
+def test_the_steps_of_latent_devices_are_the_golden_ones(request: pytest.FixtureRequest) -> None:
+    texts = []
+    for name, row in ROWS.items():
+        words = [word for place in LATENT for word in recipe_to_argv(planned(place, row, **at(place, row)))]
+        lines = [shlex.join(words[index : index + 2]) for index in range(0, len(words), 2)]
+        texts.append("\n".join([f"# {name}", *lines]) + "\n")
+    text, path = "\n".join(texts), GOLDEN / "latent.argv"
+    if request.config.getoption("--update-golden"):
+        path.write_text(text)
+    assert text == path.read_text(), "if it is meant to change: pytest --update-golden, and review the diff"
+
+
+def test_a_device_is_at_the_place_of_the_latent_one_with_another_back_end() -> None:
+    """Else the state of one would not be the other's."""
+    pairs: list[tuple[Device, Device]] = [
+        (LATENT[0], Disk("d", Path("/d"), "serial", "qcow2", read_only=True)),
+        (LATENT[1], Nic("n", User())),
+        (LATENT[2], Share("s", Path("/s"), "tag")),
+    ]
+    for place, real in pairs:
+        one, other = front(place, bus="rp0", addr="00"), front(real, bus="rp0", addr="00")
+        assert {name: one[name] for name in ("driver", "bus", "addr")}.items() <= other.items()
+
+
+@pytest.mark.parametrize("name", ["x" * 32, "y" * 100])
+def test_a_latent_device_whose_name_is_too_long_for_a_block_node_is_refused(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        planned(Latent(name, "disk"))
+    assert error.value.path == "id"
+
+
+def test_a_real_qemu_takes_latent_disks_and_shares_at_its_start(tmp_path: Path) -> None:
+    """A card of this kind as well, but with a warning that it leads nowhere."""
+    binary = find_qemu().path
+    document(ROW, tuple(LATENT), binary, {})
+    argv = document_to_argv(document(ROW, (LATENT[0], LATENT[2]), binary, {}))
+    cut = argv.index("-kernel")
+    start_options([*argv[:cut], *argv[cut + 4 :]], tmp_path)
 
 
 def config(row: Machine, devices: tuple[Device, ...] = (), slots: int = 0) -> MachineConfig:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gavotte.errors import Unsupported, UsageError
-from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.interface import MachineConfig, MemoryFile
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.hypervisor.qemu.plan.memory import (
     MemoryPlan,
@@ -20,7 +20,7 @@ from gavotte.hypervisor.qemu.plan.memory import (
 )
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.check import check_step
-from gavotte.qemu.props import PropertyMap, Step
+from gavotte.qemu.props import Json, PropertyMap, Step
 from tests.support.binaries import BINARIES
 from tests.support.schemas import schema_for
 from tests.support.tiny import config_for
@@ -133,3 +133,36 @@ def test_qemu_has_the_properties_that_the_plan_names(qemu: Path | None) -> None:
 )
 def test_a_size_is_told_in_the_largest_unit_in_which_it_is_whole(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+# --- memory in a file, of templates and their copies ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_memory_in_a_file_is_the_machines_and_a_copys_writes_stay_its_own(private: bool) -> None:
+    file: PropertyMap = {"mem-path": "/proc/self/fd/9", "readonly": private}
+    plan = plan_memory(config(memory_file=MemoryFile(7, private), max_memory=1024 * MIB), Q35, "virtio-mem", file)
+    assert plan.machine == {"memory-backend": "ram0"}
+    ram, room, device = plan.recipe
+    backend: dict[str, Json] = {
+        "qom-type": "memory-backend-file",
+        "id": "ram0",
+        "size": 256 * MIB,
+        "share": not private,
+    }
+    assert ram == Step("object", {**backend, **file})
+    # what a copy grows by is in no file: QEMU 7.2 would empty it when it loads
+    assert room.props["qom-type"] == "memory-backend-ram"
+    assert device.props["requested-size"] == 0
+
+
+def test_a_machine_that_had_its_memory_in_a_file_has_blocks_of_the_same_names_without_one() -> None:
+    plan = plan_memory(config(memory_file=MemoryFile(None)), Q35)
+    assert plan.machine == {"memory-backend": "ram0"}
+    assert plan.recipe == (Step("object", {"qom-type": "memory-backend-ram", "id": "ram0", "size": 256 * MIB}),)
+
+
+def test_memory_in_a_file_that_others_share_is_refused() -> None:
+    with pytest.raises(UsageError) as error:
+        plan_memory(config(memory_file=MemoryFile(7), shared_memory=True), Q35, file={"mem-path": "/x"})
+    assert error.value.path == "shared_memory"

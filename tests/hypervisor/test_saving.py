@@ -23,11 +23,10 @@ from gavotte.hypervisor.qemu.table import Table
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from tests.support.binaries import BINARIES, QEMU10
-from tests.support.tiny import config_for
+from tests.support.tiny import config_for, counter, counting
 from tests.support.tiny_kernel import WRITES, write_kernel
 
 TABLE = Table.for_machine(config_for(Path("/kernel")), machine_row("x86_64", "q35"))
-FIRST_COUNTER = 0x200000  # where the kernel WRITES has the first of its counters
 
 
 @asynccontextmanager
@@ -48,22 +47,6 @@ async def loaded(source: Path | int, config: MachineConfig, qemu: Path | None = 
         yield vm
     finally:
         await vm.cleanup()
-
-
-async def counter(vm: QemuVm) -> int:
-    """The guest's first counter, in a machine that stands still."""
-    answer = await vm.monitor.execute("human-monitor-command", {"command-line": f"xp /1dw {FIRST_COUNTER:#x}"})
-    return int(str(answer).split(":")[1])
-
-
-async def counting(vm: QemuVm) -> int:
-    """Let the guest run until it counts; the machine stands still then."""
-    async with asyncio.timeout(60):
-        while True:
-            await vm.pause()
-            if (count := await counter(vm)) > 0:
-                return count
-            await vm.resume()
 
 
 @pytest.fixture

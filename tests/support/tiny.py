@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,22 @@ from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from tests.support.tiny_kernel import HALTS, write_kernel
 
-__all__ = ["FIRE", "PANIC", "POWER_OFF", "RESET", "config_for", "does", "machine", "out8", "out16", "say"]
+__all__ = [
+    "FIRE",
+    "PANIC",
+    "POWER_OFF",
+    "RESET",
+    "config_for",
+    "counter",
+    "counting",
+    "does",
+    "machine",
+    "out8",
+    "out16",
+    "say",
+]
+
+_FIRST_COUNTER = 0x200000  # where the kernel WRITES has the first of its counters
 
 
 def out8(port: int, value: int) -> bytes:
@@ -60,3 +76,19 @@ def machine(kernel: Path, *devices: Device, qemu: Path | None = None, **changes:
     """The same on this QEMU, or the installed one; created, not started."""
     binary = find_qemu(path=str(qemu) if qemu else None)
     return QemuVm(binary, config_for(kernel, devices=devices, **changes))
+
+
+async def counter(vm: QemuVm) -> int:
+    """The guest's first counter, in a machine that stands still."""
+    answer = await vm.monitor.execute("human-monitor-command", {"command-line": f"xp /1dw {_FIRST_COUNTER:#x}"})
+    return int(str(answer).split(":")[1])
+
+
+async def counting(vm: QemuVm) -> int:
+    """Let the guest run until it counts; the machine stands still then."""
+    async with asyncio.timeout(60):
+        while True:
+            await vm.pause()
+            if (count := await counter(vm)) > 0:
+                return count
+            await vm.resume()

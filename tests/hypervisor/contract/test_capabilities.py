@@ -17,6 +17,7 @@ NEEDS: dict[Ability, Callable[[Hypervisor], Awaitable[Any]]] = {
     Ability.PAUSE: lambda vm: vm.pause(),
     Ability.RESET: lambda vm: vm.reset(),
     Ability.SAVE: lambda vm: vm.save(-1),
+    Ability.CLONE: lambda vm: vm.freeze(),
     Ability.PLUG: lambda vm: vm.plug(Rng("r")),
     Ability.ADD_VCPUS: lambda vm: vm.resize_vcpus(2),
     Ability.ADD_MEMORY: lambda vm: vm.resize_memory(128 << 20),

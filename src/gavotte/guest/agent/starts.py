@@ -32,6 +32,19 @@ class Standby:
         self.company = company  # whether there were processes of commands that could stop it
         self.line = socket.socket(fileno=fds[0])
         self.pipes = fds[1:]
+        self.ready = False
+
+    def settle(self) -> bool:
+        """Wait until it has nothing left to do but to wait; False when it has ended, or doesn't come to that."""
+        if not self.ready:
+            self.line.settimeout(READY)
+            try:
+                receive_packet(self.line)
+            except (EOFError, OSError):
+                return False
+            self.line.settimeout(None)
+            self.ready = True
+        return True
 
     def close(self) -> None:
         self.line.close()
@@ -164,13 +177,13 @@ class Starts:
 
     def settle_standby(self, done: Callable[[], None]) -> None:
         """Call `done()` when a process stands by that has nothing left to do but to wait."""
+        if self.standby is not None and not self.standby.settle():
+            self.standby.close()
+            self.standby = None
         if self.standby is None:
             self.on_ready = lambda: self.settle_standby(done)
             self.ask()
             return
-        self.standby.line.settimeout(READY)
-        receive_packet(self.standby.line)
-        self.standby.line.settimeout(None)
         done()
 
     # what the stage says

@@ -46,7 +46,7 @@ class Restore:
         try:
             self.renew()
         except (Refusal, OSError, *NONSENSE) as error:
-            self.answer({"problem": problem(error)})
+            self.answer({"problem": problem(error)["message"]})
             return
         self.wait_for_memory()
 

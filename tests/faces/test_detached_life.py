@@ -45,7 +45,7 @@ def test_of_two_that_want_a_name_one_gets_it_also_where_paths_are_long_and_with_
     folder.mkdir(mode=0o700)
     name = "n" * 63
     env = {"GAVOTTE_RUN_DIR": str(folder)}
-    words = (*RUN, "--rm", "--name", name, "--", "sh", "-c", "until [ -e /tmp/enough ]; do sleep 0.1; done")
+    words = (*RUN, "--rm", "--name", name, "--", "sh", "-c", "until [ -e /tmp/enough ]; do sleep 0.1; done; sleep 1")
     with ThreadPoolExecutor(2) as pool:
         lost, won = sorted(pool.map(lambda _: gavotte(*words, env=env), range(2)), key=lambda ended: -ended.returncode)
     assert (won.returncode, won.stdout, lost.returncode) == (0, f"{name}\n".encode(), 125)

@@ -234,6 +234,10 @@ def test_memory_that_a_copy_was_given_can_be_used(lab: Lab) -> None:
     async def story() -> None:
         filled = await sh(lab.large, "head -c 200M /dev/zero > /root/fill; stat -c %s /root/fill; rm /root/fill")
         assert filled == f"{200 * MIB}\n"
+        for path in ("/dev/shm/fill", "/run/fill"):
+            shared = await sh(lab.large, f"head -c 400M /dev/zero > {path}; stat -c %s {path}; rm {path}")
+            assert shared == f"{400 * MIB}\n"
+        assert "nosuid,nodev" in await sh(lab.large, "grep ' /dev/shm ' /proc/mounts")
 
     lab.tell(story)
 

@@ -272,7 +272,16 @@ class Agent:
         self.world = (*self.world[:2], memory)
         if self.stage:
             self.stage.limit(memory)
+        self.make_room()
         return self.boot.resize_root(memory)
+
+    def make_room(self) -> None:
+        """Have the file systems in memory that commands share follow the guest's, half of which each may have."""
+        if self.stage is not None:
+            try:
+                self.tell(self.stage, {"op": "room", "size": total_memory() // 2})
+            except OSError as error:  # it has ended; the next one mounts them anew
+                log(f"no room: {error}")
 
     def bring_online(self, cpus: int | None) -> Json:
         from gavotte.guest.agent import online
@@ -291,6 +300,7 @@ class Agent:
             return
         if self.world is not None:
             self.world = (*self.world[:2], result["answer"].get("limit", self.world[2]))
+            self.make_room()
         self.send(encode_json(REPLY, channel, result["answer"]["reply"]))
 
     def start_stage(self) -> None:

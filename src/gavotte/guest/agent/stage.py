@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import select
@@ -13,7 +14,19 @@ from gavotte.guest.agent.become import Known, find_root, stand_by
 from gavotte.guest.agent.loop import Loop
 from gavotte.guest.agent.nodes import Nodes
 from gavotte.guest.agent.packets import NONSENSE, problem, receive_packet, send_packet
-from gavotte.guest.agent.system import F_SETPIPE_SZ, close_all, ended_children, log, read_file, write_file
+from gavotte.guest.agent.system import (
+    F_SETPIPE_SZ,
+    MS_NODEV,
+    MS_NOSUID,
+    MS_REMOUNT,
+    checked,
+    close_all,
+    ended_children,
+    libc,
+    log,
+    read_file,
+    write_file,
+)
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
 if TYPE_CHECKING:
@@ -21,9 +34,20 @@ if TYPE_CHECKING:
 
     from gavotte.guest.agent import Json
 
+ROOMS = MS_NOSUID | MS_NODEV  # what they are mounted with, which a remount has to say again
 PIPE = 1 << 20  # bytes that a command's output pipe holds
 
 Job = namedtuple("Job", "pid group")  # a process of ours, which is a command or stands by to become one
+
+
+def make_room(size: int) -> None:
+    """Have the file systems in memory that commands share be so large, in bytes; not less than what is in them."""
+    for path in ("/dev/shm", "/run"):
+        try:
+            data = f"size={size}".encode()
+            checked(libc.mount(None, path.encode(), None, ctypes.c_ulong(MS_REMOUNT | ROOMS), data), path)
+        except OSError as error:  # a command may have unmounted it
+            log(str(error))
 
 
 class Stage:
@@ -61,6 +85,8 @@ class Stage:
                 self.make_standby()
             elif message["op"] == "nodes":
                 self.nodes.update(message["nodes"])
+            elif message["op"] == "room":
+                make_room(message["size"])
             elif message["pid"] in self.jobs:
                 self.send_signal(self.jobs[message["pid"]], message["signal"])
         except (OSError, *NONSENSE) as error:

@@ -282,6 +282,10 @@ class AsyncSandbox:
         if stood or reseed:
             await shift_clock(channel, stood, reseed=reseed)
 
+    async def settle(self) -> None:
+        """Wait until the guest has done what it does behind a command, so that the next one starts at once."""
+        await self._running().request("settle")
+
     async def plug(self, device: Device) -> None:
         """Add a device while it runs; the guest has seen it when `ls /dev` shows it, moments later.
 

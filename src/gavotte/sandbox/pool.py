@@ -256,6 +256,9 @@ class AsyncPool:
             self._gone()
             self._count_failure(error)
             return
+        except BaseException:  # the pool is being closed
+            self._gone()
+            raise
         else:
             box.vm.ended.add_done_callback(partial(self._ended, box))
             await self._prepare(box)
@@ -276,6 +279,7 @@ class AsyncPool:
                     await box.run(argv, timeout=_WARM)
             if not self._waiting:
                 await box.resume(reseed=True)  # the way of its handing over
+                await box.settle()
                 await box.pause()
         except GavotteError as error:
             _LOG.warning("%s died while it was made ready: %s", box.name, error)

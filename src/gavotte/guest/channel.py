@@ -145,10 +145,6 @@ class Channel:
         finally:
             del self._requests[number]
 
-    async def tell(self, operation: str, **fields: Any) -> None:
-        """Ask the agent, and don't wait for its reply: it acts on this before what is sent after it."""
-        await self._send_request(next(self._numbers), operation, fields)
-
     async def _take_over(
         self, token: bytes, deadline: float, operation: str, fields: Mapping[str, Any]
     ) -> dict[str, Any]:

@@ -28,15 +28,16 @@ MAX_FUNCTION_LINES = 80
 # for its version. The guest's side stands beside QEMU's: neither knows the other, and sandboxes bring them together.
 FLOORS: dict[str, set[str]] = {
     "errors": set(),
+    "places": set(),
     "text": set(),
     "values": set(),
     "qmp": {"errors", "text", "values"},
-    "qemu": {"errors", "text", "values", "qmp"},
-    "hypervisor": {"errors", "text", "values", "qmp", "qemu"},
-    "guest": {"errors", "text", "values", "qmp"},
-    "sandbox": {"errors", "text", "values", "qmp", "qemu", "hypervisor", "guest"},
-    "faces": {"", "errors", "text", "values", "qmp", "qemu", "hypervisor", "guest", "sandbox"},
-    "": {"errors", "text", "values", "qmp", "qemu", "hypervisor", "guest", "sandbox", "faces"},
+    "qemu": {"errors", "places", "text", "values", "qmp"},
+    "hypervisor": {"errors", "places", "text", "values", "qmp", "qemu"},
+    "guest": {"errors", "places", "text", "values", "qmp"},
+    "sandbox": {"errors", "places", "text", "values", "qmp", "qemu", "hypervisor", "guest"},
+    "faces": {"", "errors", "places", "text", "values", "qmp", "qemu", "hypervisor", "guest", "sandbox"},
+    "": {"errors", "places", "text", "values", "qmp", "qemu", "hypervisor", "guest", "sandbox", "faces"},
 }
 
 # None of these is loaded by importing the module: what a short command doesn't use, it doesn't wait for.
@@ -51,6 +52,7 @@ _BUILDERS = {"rich", "tarfile", "gzip", "tempfile", "gavotte.guest.image.build"}
 IMPORT_BUDGETS = {
     "gavotte": _HEAVY | {"argparse"},
     "gavotte.faces.cli": _HEAVY,
+    "gavotte.sandbox.headstart": _HEAVY - {"json", "socket", "subprocess", "threading"},
     "gavotte.faces.run": _BUILDERS | _RARE,
     "gavotte.faces.api": _BUILDERS | _RARE | {"argparse"},
 }

@@ -15,7 +15,7 @@ import pytest
 from gavotte.faces import cli, run
 from gavotte.faces.notes import take_notes
 from gavotte.guest.image import Image
-from gavotte.guest.image.cache import root
+from gavotte.places import cache_directory
 from gavotte.sandbox.keeper.server import _notes_to
 from gavotte.sandbox.template.layout import Layout
 from gavotte.sandbox.template.store import templates_directory
@@ -39,7 +39,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def cache(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache directory with everything that there is, but no templates."""
     (tmp_path / "gavotte").mkdir()
-    for path in root().iterdir():
+    for path in cache_directory().iterdir():
         if path.name != "templates":
             (tmp_path / "gavotte" / path.name).symlink_to(path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

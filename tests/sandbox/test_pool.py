@@ -152,10 +152,10 @@ def test_one_that_died_unnoticed_in_the_hand_over_makes_place_for_the_next(
         first, second = kept(pool)
         resume = AsyncSandbox.resume
 
-        async def resumed(self: AsyncSandbox, *, reseed: bool = False) -> None:
+        async def resumed(self: AsyncSandbox, *, reseed: bool = False, wait: bool = True) -> None:
             if self is first:
                 os.kill(self.vm.process.pid, signal.SIGKILL)
-            await resume(self, reseed=reseed)
+            await resume(self, reseed=reseed, wait=wait)
 
         monkeypatch.setattr(AsyncSandbox, "resume", resumed)
         async with pool.acquire() as box:

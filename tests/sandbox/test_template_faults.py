@@ -333,8 +333,8 @@ def test_a_qemu_that_stops_in_the_middle_of_its_load_is_given_up_in_time(
 def test_a_guest_that_cannot_become_another_is_given_up(
     own: Template, notes: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = clone._fields
-    monkeypatch.setattr(clone, "_fields", lambda *given: {**fields(*given), "latent": {"disk": 9}})
+    told = clone.told_to_copy
+    monkeypatch.setattr(start, "told_to_copy", lambda *given: {**told(*given), "latent": {"disk": 9}})
     run(falls_back)
     (note,) = notes()
     assert "the guest can't become one of its own: " in note

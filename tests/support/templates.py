@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gavotte.guest.command import AsyncProcess
-from gavotte.guest.image.cache import root
+from gavotte.places import cache_directory
 from gavotte.sandbox.template.store import Template, find_template
 
 __all__ = ["CLOCK", "own_cache", "put_template", "template_of", "templates_in", "time_off"]
@@ -22,7 +22,7 @@ def own_cache(folder: Path) -> Path:
 
     Its images have other paths, so the templates have other keys.
     """
-    usual, own = root(), folder / "cache" / "gavotte"
+    usual, own = cache_directory(), folder / "cache" / "gavotte"
     own.mkdir(parents=True)
     for name in ("images", "schemas", "accel.json"):
         if (usual / name).exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import functools
 import os
@@ -15,11 +16,13 @@ from gavotte.errors import GavotteError, HostError, InvalidMachine, NoSuchSandbo
 from gavotte.faces.machine import MACHINE_OPTIONS, OWN_OPTIONS, add_machine_options, add_own_options
 from gavotte.text import harmless
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 # Exit statuses: the command's own; 124 timeout, 125 Gavotte failed, 126 not executable, 127 not found (as docker run)
 _FAILED = 125
 _INTERRUPTED = 130
+
+_NAME = "gavotte"
 
 _OPTIONS = (*MACHINE_OPTIONS, *OWN_OPTIONS)
 
@@ -54,6 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"gavotte: a bug: {error!r}\n  next: run again with GAVOTTE_DEBUG=1 and report it", file=sys.stderr)
         return _FAILED
+
+
+def program() -> NoReturn:
+    """Run this process's command line, and end the process at once: to take the interpreter down in good order would
+    take 30 ms and more, with nothing in it that needs that."""
+    status = main()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def _reserve_standard_streams() -> None:
@@ -144,36 +156,43 @@ def _sandbox_options(options: argparse.Namespace) -> dict[str, Any]:
 def _run(options: argparse.Namespace) -> int:
     if "asyncio" not in sys.modules:  # in a process of our own: it does without ssl, a tenth of all that is imported
         sys.modules["ssl"] = None  # type: ignore[assignment]  # how import is told so
-    from gavotte.faces import run
-    from gavotte.faces.environment import read_environment
-    from gavotte.faces.notes import take_notes
-    from gavotte.sandbox.words import check_argv
-
-    take_notes(quiet=options.quiet)
     if options.detach:
         return _run_detached(options)
+    from gavotte.faces.environment import read_environment
+    from gavotte.sandbox.headstart import Headstart
+    from gavotte.sandbox.words import check_argv
+
     for name in ("name", "slots", "max_cpus", "max_memory"):
         if getattr(options, name) is not None:
             raise UsageError("it is for a sandbox that stays", path=name, hint="add --detach, or leave it out")
     if options.timeout is not None and not options.timeout > 0:
         raise UsageError(f"{options.timeout:g} is not a number of seconds above 0", path="timeout")
-    request = run.RunRequest(
-        argv=check_argv(options.argv),
-        env=read_environment(options.env),
-        cwd=options.cwd,
-        user=options.user,
-        timeout=options.timeout,
-        interactive=options.interactive,
-        tty=options.tty,
-        verbose=options.verbose,
-        quiet=options.quiet,
-    )
-    return run.run(request, _sandbox_options(options))
+    argv, env = check_argv(options.argv), read_environment(options.env)
+    wanted = _sandbox_options(options)
+    with Headstart(wanted) as headstart:  # what is imported from here on takes longer than QEMU's start
+        from gavotte.faces import run
+        from gavotte.faces.notes import take_notes
+
+        take_notes(quiet=options.quiet)
+        request = run.RunRequest(
+            argv=argv,
+            env=env,
+            cwd=options.cwd,
+            user=options.user,
+            timeout=options.timeout,
+            interactive=options.interactive,
+            tty=options.tty,
+            verbose=options.verbose,
+            quiet=options.quiet,
+        )
+        return run.run(request, wanted, headstart)
 
 
 def _run_detached(options: argparse.Namespace) -> int:
     from gavotte.faces.detached import run
+    from gavotte.faces.notes import take_notes
 
+    take_notes(quiet=options.quiet)
     for name in ("timeout", "interactive", "tty"):
         if getattr(options, name):
             raise UsageError(f"a detached command has no --{name}", path="detach", hint="gavotte exec takes it")
@@ -217,37 +236,36 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(first: list[str]) -> argparse.ArgumentParser:
+    """A parser of the command that is the `first` word; of all of them, to list them, where it is none."""
     from gavotte import __version__
+    from gavotte.faces import detached
 
-    parser = _Parser(
-        prog="gavotte", description="Run commands, each in a virtual machine of its own.", allow_abbrev=False
-    )
+    parser = _Parser(prog=_NAME, description="Run commands, each in a virtual machine of its own.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"gavotte {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    _add_run(commands)
-    _add_check(commands)
-    _add_image(commands, chosen=first == ["image"])
-    _add_template(commands, chosen=first == ["template"])
-    _add_detached(commands, chosen=first)
-    _add_qemu(commands, chosen=first == ["qemu"])
-    _add_qmp(commands, chosen=first == ["qmp"])
+    # Told their name, it doesn't format a usage line to find it, for which it would import shutil
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser, prog=_NAME)
+    known = dict.fromkeys(("run", "explain"), _add_run) | {"check": _add_check, "image": _add_image}
+    known |= {"template": _add_template, **dict.fromkeys(detached.COMMANDS, _add_detached)}
+    known |= {"qemu": _add_qemu, "qmp": _add_qmp}
+    for name, add in known.items():
+        if first == [name] or first[:1] == [] or first[0] not in known:
+            add(commands, name, chosen=first == [name])
     return parser
 
 
-def _add_detached(commands: Any, *, chosen: list[str]) -> None:
+def _add_detached(commands: Any, name: str, *, chosen: bool) -> None:
     from gavotte.faces.detached import COMMANDS, add_command
 
-    for name, (_module, help) in COMMANDS.items():
-        parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
-        if [name] == chosen:
-            parser.set_defaults(parser=parser)
-            add_command(parser, name)
+    _module, help = COMMANDS[name]
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    if chosen:
+        parser.set_defaults(parser=parser)
+        add_command(parser, name)
 
 
-def _add_qemu(commands: Any, *, chosen: bool) -> None:
-    """The arguments of the many `qemu` commands are made only for who asks for one of them."""
+def _add_qemu(commands: Any, name: str, *, chosen: bool) -> None:
     help = "machine files: check, argv, run, import; what a QEMU binary has: devices, props, …; adopt a running QEMU"
-    parser = commands.add_parser("qemu", help=help, description=help, allow_abbrev=False)
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
     if chosen:
         from gavotte.faces.qemu import adopt, files, imports, tables
 
@@ -256,8 +274,8 @@ def _add_qemu(commands: Any, *, chosen: bool) -> None:
             module.add_actions(functools.partial(_add_command, actions))
 
 
-def _add_image(commands: Any, *, chosen: bool) -> None:
-    parser = commands.add_parser("image", help="the guest image: build, list, rm, path, export, import")
+def _add_image(commands: Any, name: str, *, chosen: bool) -> None:
+    parser = commands.add_parser(name, help="the guest image: build, list, rm, path, export, import")
     if chosen:
         from gavotte.faces import image
 
@@ -265,9 +283,9 @@ def _add_image(commands: Any, *, chosen: bool) -> None:
         image.add_actions(functools.partial(_add_command, actions))
 
 
-def _add_template(commands: Any, *, chosen: bool) -> None:
+def _add_template(commands: Any, name: str, *, chosen: bool) -> None:
     help = "what sandboxes are copies of: list, build, rm"
-    parser = commands.add_parser("template", help=help, description=help, allow_abbrev=False)
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
     if chosen:
         from gavotte.faces import template
 
@@ -275,9 +293,9 @@ def _add_template(commands: Any, *, chosen: bool) -> None:
         template.add_actions(functools.partial(_add_command, actions))
 
 
-def _add_qmp(commands: Any, *, chosen: bool) -> None:
+def _add_qmp(commands: Any, name: str, *, chosen: bool) -> None:
     help = "talk to a QMP socket: one command, or a prompt with completion and history"
-    parser = commands.add_parser("qmp", help=help, description=help, allow_abbrev=False)
+    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
     if chosen:
         from gavotte.faces import qmp
 
@@ -291,17 +309,22 @@ def _add_command(commands: Any, name: str, handler: Callable[[argparse.Namespace
     return parser
 
 
-def _add_run(commands: Any) -> None:
-    from gavotte.faces import detached
+_RUN = "run a command in a fresh guest; its exit status is the command's"
+_EXPLAIN = "print the QEMU command line of a boot, as `run --cold` would start it"
 
-    run = _add_command(commands, "run", _run, "run a command in a fresh guest; its exit status is the command's")
-    help = "print the QEMU command line of a boot, as `run --cold` would start it"
-    explain = _add_command(commands, "explain", _explain, help)
-    for parser in (run, explain):
+
+def _add_run(commands: Any, name: str, *, chosen: bool) -> None:
+    """`run`, or `explain`, which takes the same."""
+    handler, help = (_run, _RUN) if name == "run" else (_explain, _EXPLAIN)
+    parser = _add_command(commands, name, handler, help)
+    if chosen:
         add_own_options(add_machine_options(parser))
         _add_command_options(parser)
         parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD [ARG…]", help="the command")
-    detached.add_options(run)
+        if name == "run":
+            from gavotte.faces import detached
+
+            detached.add_options(parser)
 
 
 def _add_command_options(parser: argparse.ArgumentParser) -> None:
@@ -322,14 +345,15 @@ def _add_command_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
 
 
-def _add_check(commands: Any) -> None:
-    check = _add_command(commands, "check", _check, "say what this host can do, and how to get what is missing")
-    check.add_argument("--json", action="store_true", help="for programs")
-    check.add_argument(
-        "--probe", action="store_true", help="boot guests to see which accelerators work, whatever is remembered"
-    )
-    check.add_argument("--qemu", metavar="PATH", help="the QEMU binary to look at")
+def _add_check(commands: Any, name: str, *, chosen: bool) -> None:
+    check = _add_command(commands, name, _check, "say what this host can do, and how to get what is missing")
+    if chosen:
+        check.add_argument("--json", action="store_true", help="for programs")
+        check.add_argument(
+            "--probe", action="store_true", help="boot guests to see which accelerators work, whatever is remembered"
+        )
+        check.add_argument("--qemu", metavar="PATH", help="the QEMU binary to look at")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -12,6 +12,7 @@ from gavotte.faces.pumps import StdinReader, StdoutWriter
 from gavotte.faces.terminal import is_broken_pipe, is_terminal, raw_mode, say, window_size
 from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.qemu.machines import host_arch
+from gavotte.sandbox.headstart import Headstart
 from gavotte.sandbox.lifecycle import AsyncSandbox
 from gavotte.values import dataclass
 
@@ -43,11 +44,11 @@ class Interrupted(Exception):
         self.exit_code = 128 + number
 
 
-def run(request: RunRequest, options: Mapping[str, Any]) -> int:
+def run(request: RunRequest, options: Mapping[str, Any], headstart: Headstart) -> int:
     """Do it; gives the exit status."""
     ensure_image(options, quiet=request.quiet)
     try:
-        return asyncio.run(_run(request, options))
+        return asyncio.run(_run(request, options, headstart))
     except Interrupted as interrupted:
         return interrupted.exit_code
 
@@ -68,11 +69,11 @@ def ensure_image(options: Mapping[str, Any], *, quiet: bool = False) -> None:
             build_image(spec.arch, qemu=spec.qemu, progress=progress)
 
 
-async def _run(request: RunRequest, options: Mapping[str, Any]) -> int:
+async def _run(request: RunRequest, options: Mapping[str, Any], headstart: Headstart) -> int:
     box = AsyncSandbox(**options)
     with Signals() as signals:
         try:
-            await signals.guard(_start(box, request))
+            await signals.guard(_start(box, request, headstart))
             status: int = await signals.guard(_command(box, request, signals))
             return status
         finally:
@@ -82,8 +83,8 @@ async def _run(request: RunRequest, options: Mapping[str, Any]) -> int:
                     say(f"console: {line}")
 
 
-async def _start(box: AsyncSandbox, request: RunRequest) -> None:
-    await box.start(sealed=False)
+async def _start(box: AsyncSandbox, request: RunRequest, headstart: Headstart) -> None:
+    await box.start(sealed=False, headstart=headstart)
     if box.accel != "kvm" and not request.quiet and box.spec.accel == "auto" and box.spec.arch == host_arch():
         say(f"note: running on {box.accel.upper()} (emulation): {box.accel_reason}")
     if request.verbose:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -102,10 +101,33 @@ class Channel:
         AgentError when it can't be. Owns `sock` in any case.
         """
         channel, answer = await cls._taken(sock, token, last_words, deadline, "restore", fields)
-        if problem := answer.get("problem"):
+        return channel, await channel._restored(answer)
+
+    @classmethod
+    async def await_restore(
+        cls,
+        sock: socket.socket,
+        token: str,
+        last_words: Callable[[], Awaitable[str]],
+        asked: int,
+        shift: float,
+        deadline: float = 30.0,
+    ) -> tuple[Channel, dict[str, Any]]:
+        """The same where the request was sent before, under the number `asked` and without a shift of the clock."""
+        channel = cls(sock, last_words)
+        try:
+            taking = channel._await_line(bytes.fromhex(token), asked, deadline)
+            answers = await asyncio.gather(taking, channel.request("renew", shift=shift, deadline=deadline))
+        except BaseException:
             await channel.close()
+            raise
+        return channel, await channel._restored(answers[0])
+
+    async def _restored(self, answer: dict[str, Any]) -> dict[str, Any]:
+        if problem := answer.get("problem"):
+            await self.close()
             raise AgentError(f"the guest can't become one of its own: {printable(problem)}")
-        return channel, answer
+        return answer
 
     @classmethod
     async def _taken(
@@ -119,7 +141,9 @@ class Channel:
     ) -> tuple[Channel, dict[str, Any]]:
         channel = cls(sock, last_words)
         try:
-            return channel, await channel._take_over(bytes.fromhex(token), deadline, operation, fields)
+            number = agent.pick_resumer()
+            request = agent.encode_takeover(bytes.fromhex(token), number, {"op": operation, **fields})
+            return channel, await channel._await_line(bytes.fromhex(token), number, deadline, request)
         except BaseException:
             await channel.close()
             raise
@@ -133,29 +157,38 @@ class Channel:
 
     async def request(self, operation: str, *, deadline: float = 30.0, **fields: Any) -> dict[str, Any]:
         """Ask the agent; gives its reply. Raises AgentError on refusal, on a broken line and at the deadline."""
+        try:
+            async with asyncio.timeout(deadline):
+                return await (await self.ask(operation, **fields))
+        except TimeoutError:
+            raise AgentError(f"the guest's agent didn't answer {operation!r} within {deadline:g} s") from None
+
+    async def ask(self, operation: str, **fields: Any) -> asyncio.Future[dict[str, Any]]:
+        """The same, without waiting for the reply, which the future will have. What is asked for next is served next.
+
+        Raises AgentError on a broken line.
+        """
         number = next(self._numbers)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._requests[number] = future
+        future.add_done_callback(lambda _: self._requests.pop(number, None))
         try:
-            async with asyncio.timeout(deadline):
-                await self._send_request(number, operation, fields)
-                return await future
-        except TimeoutError:
-            raise AgentError(f"the guest's agent didn't answer {operation!r} within {deadline:g} s") from None
-        finally:
-            del self._requests[number]
+            await self._send_request(number, operation, fields)
+        except BaseException:
+            future.cancel()
+            raise
+        return future
 
-    async def _take_over(
-        self, token: bytes, deadline: float, operation: str, fields: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Write the token, and behind it a request whose number says which of the answers is ours; gives that."""
-        number = agent.FIRST_RESUMER + int.from_bytes(os.urandom(4), "big") % (1 << 31)
+    async def _await_line(self, token: bytes, number: int, deadline: float, request: bytes = b"") -> dict[str, Any]:
+        """Send the `request` to take the line over, if it wasn't sent before; gives the answer, which `number` tells
+        from what comes before it."""
         self._needle = token + agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4]  # but for the length
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._requests[number] = future
         try:
             async with asyncio.timeout(deadline):
-                await self.send(token + agent.encode_json(agent.REQUEST, number, {"op": operation, **fields}))
+                if request:
+                    await self.send(request)
                 return dict(await future)
         except TimeoutError:
             raise AgentError(

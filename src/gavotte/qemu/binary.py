@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gavotte.errors import HostError, QemuNotFound
+from gavotte.errors import QemuNotFound
 from gavotte.qemu.machines import host_arch
+from gavotte.qemu.programs import which
 from gavotte.values import dataclass
 
-__all__ = ["QemuBinary", "find_program", "find_qemu", "tool"]
+__all__ = ["QemuBinary", "find_program", "find_qemu"]
 
 # The Debian packages. What isn't named here is a package, or what one provides, by the name of its program.
 _PACKAGES = {
@@ -44,17 +45,8 @@ def find_program(name: str) -> Path | None:
 
     A name with a slash in it is a path, looked at as it is.
     """
-    folders = [""] if "/" in name else os.get_exec_path()
-    candidates = (Path(folder, name).absolute() for folder in folders)
-    return next((path for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
-
-
-def tool(name: str, package: str = "util-linux") -> str:
-    """Gives the path of a program that has to be there. Raises HostError, which names its Debian package."""
-    found = find_program(name)
-    if found is None:
-        raise HostError(f"{name} is not on PATH", hint=f"apt-get install {package}")
-    return os.fspath(found)
+    found = which(name)
+    return None if found is None else Path(found)
 
 
 def find_qemu(arch: str | None = None, path: str | None = None) -> QemuBinary:

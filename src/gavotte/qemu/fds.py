@@ -61,6 +61,18 @@ class FdLedger:
         self._entries.append(FdEntry(number, why))
         return number
 
+    def pair(self, why: str) -> tuple[socket.socket, int]:
+        """Gives our end of a new socket pair, and the number under which the child sees the other end.
+
+        Raises as `give` does.
+        """
+        ours, theirs = socketpair()
+        try:
+            return ours, self.give(theirs, why)
+        except BaseException:
+            ours.close()
+            raise
+
     @property
     def numbers(self) -> tuple[int, ...]:
         """What `subprocess` wants as `pass_fds`. Raises StateError when the ledger is spent."""

@@ -10,18 +10,18 @@ import asyncio
 import os
 import select
 import signal
-import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
-from gavotte.errors import Bug, ForeignProcess, HostError, QemuExited, UsageError
-from gavotte.qemu.binary import tool
-from gavotte.qemu.fds import FdLedger
+from gavotte.errors import Bug, ForeignProcess, HostError, QemuExited
+from gavotte.qemu.ahead import Ahead
+from gavotte.qemu.fds import FdEntry, FdLedger
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.sections import Document
+from gavotte.qemu.spawn import KILL_DEADLINE, begin_process, open_fifo
 from gavotte.qemu.tail import Tail
 
 __all__ = ["CONFINED", "UNKNOWN_STATUS", "PoliteRung", "QemuProcess", "adopt_process", "start_process"]
@@ -42,11 +42,8 @@ UNKNOWN_STATUS: Final = 256
 """The `returncode` of a process that has ended, while only its parent, another process, was told how. No exit status
 and no signal has this number."""
 
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-
 _MOMENT = 1.0  # seconds between the end of QEMU's connections and the end of QEMU
 _TERM_DEADLINE = 2.0
-_KILL_DEADLINE = 5.0  # SIGKILL is slow only where the kernel is stuck
 
 _KEY = object()
 
@@ -68,22 +65,13 @@ async def start_process(
     itself refuses `argv` is seen as its exit.
     """
     loop = asyncio.get_running_loop()
-    with ledger, ExitStack() as undo:
-        try:
-            output, their_output = os.pipe2(os.O_CLOEXEC) if keep is None else _make_fifo(keep)
-            undo.callback(os.close, output)
-            try:
-                child = _spawn(argv, ledger, their_output, {**_ENVIRONMENT, **(env or {})}, kept=keep is not None)
-            finally:
-                os.close(their_output)
-            undo.callback(child.wait, _KILL_DEADLINE)
-            undo.callback(child.kill)
-            pidfd = os.pidfd_open(child.pid)
-        except OSError as e:
-            raise HostError(f"can't start {argv[0]}: {e.strerror}") from e
-        undo.pop_all()
+    with ledger:
+        if isinstance(ledger, Ahead):
+            child, pidfd, output = ledger.take(argv, env)
+        else:
+            child, pidfd, output = begin_process(argv, ledger.numbers, env=env, keep=keep)
     child.returncode = UNKNOWN_STATUS  # from here on it is watched by its pidfd: Popen isn't to reap it, nor to warn
-    return QemuProcess(_KEY, loop, child.pid, pidfd, Tail(loop, output), tuple(argv))
+    return QemuProcess(_KEY, loop, child.pid, pidfd, Tail(loop, output), tuple(argv), ledger.entries)
 
 
 def adopt_process(process: ProcessId, *, output: Path | None = None) -> QemuProcess:
@@ -98,7 +86,7 @@ def adopt_process(process: ProcessId, *, output: Path | None = None) -> QemuProc
             pidfd = process.open()
             undo.callback(os.close, pidfd)
             argv = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-            tail = _silence() if output is None else _open_fifo(output)
+            tail = _silence() if output is None else open_fifo(output)
         except ProcessLookupError:
             raise
         except OSError as e:
@@ -107,52 +95,11 @@ def adopt_process(process: ProcessId, *, output: Path | None = None) -> QemuProc
     return QemuProcess(_KEY, loop, process.pid, pidfd, Tail(loop, tail), tuple(map(os.fsdecode, argv)))
 
 
-def _make_fifo(path: Path) -> tuple[int, int]:
-    """Both ends of a FIFO that is made anew. The child's end reads too, so that it never finds nobody reading, and
-    doesn't block when it is full."""
-    path.unlink(missing_ok=True)
-    os.mkfifo(path, 0o600)
-    theirs = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return _open_fifo(path), theirs
-    except BaseException:
-        os.close(theirs)
-        raise
-
-
-def _open_fifo(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-
-
 def _silence() -> int:
     """The end of a pipe that nobody writes to."""
     ours, theirs = os.pipe2(os.O_CLOEXEC)
     os.close(theirs)
     return ours
-
-
-def _spawn(
-    argv: Sequence[str], ledger: FdLedger, output: int, env: Mapping[str, str], *, kept: bool
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            [*([] if kept else _tied_to_us()), *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            close_fds=True,
-            pass_fds=ledger.numbers,
-            start_new_session=True,
-            cwd="/",
-            env=env,
-        )
-    except ValueError as e:
-        raise UsageError(f"not a command line: {e}", path="argv") from e
-
-
-def _tied_to_us() -> list[str]:
-    # A manager that dies before setpriv has asked for the signal leaves a QEMU that only the sweep finds.
-    return [tool("setpriv"), "--pdeathsig", "KILL", "--"]
 
 
 class QemuProcess:
@@ -170,10 +117,12 @@ class QemuProcess:
         pidfd: int,
         tail: Tail,
         argv: tuple[str, ...],
+        given: tuple[FdEntry, ...] = (),
     ) -> None:
         if key is not _KEY:
             raise TypeError("a QemuProcess is made by start_process()")
         self.argv = argv
+        self.given = given  # the fds that it inherited, if we started it
         self._owner = os.getpid()
         self._loop = loop
         self._pid = pid
@@ -244,7 +193,7 @@ class QemuProcess:
         *,
         polite: Sequence[PoliteRung] = (),
         term_deadline: float = _TERM_DEADLINE,
-        kill_deadline: float = _KILL_DEADLINE,
+        kill_deadline: float = KILL_DEADLINE,
     ) -> list[str]:
         """Ends the process: each polite rung, then SIGTERM, then SIGKILL; gives the rungs that were used.
 
@@ -287,7 +236,7 @@ class QemuProcess:
             self._signal(signal.SIGKILL)
             poll = select.poll()
             poll.register(self._pidfd, select.POLLIN)
-            poll.poll(_KILL_DEADLINE * 1000)
+            poll.poll(KILL_DEADLINE * 1000)
         self._reap()
         self._release()
 

@@ -17,7 +17,7 @@ from typing import Final
 from gavotte.errors import OutcomeUnknown, QmpNotSent, QmpProtocolError, QmpRefused, UsageError
 from gavotte.qmp.events import EventStream, Listener, Listeners
 from gavotte.qmp.link import Link
-from gavotte.qmp.wire import Decoder, Event, Greeting, Json, Refusal, Reply, encode
+from gavotte.qmp.wire import Decoder, Event, Greeting, Json, Refusal, Reply, Words, encode, encode_opening
 
 __all__ = ["Deadline", "QmpClient"]
 
@@ -77,7 +77,7 @@ class QmpClient:
 
     greeting: Greeting
 
-    def __init__(self, sock: socket.socket, last_words: LastWords | None) -> None:
+    def __init__(self, sock: socket.socket, last_words: LastWords | None, *, hold: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._last_words = last_words
@@ -88,7 +88,7 @@ class QmpClient:
         self._window = asyncio.Semaphore(_WINDOW)
         self._oob_window: asyncio.Semaphore | None = None  # None: out-of-band execution wasn't negotiated
         self._fd_turn = asyncio.Semaphore(1)
-        self._listeners = Listeners()
+        self._listeners = Listeners(hold=hold)
         self._why = ""  # the connection ended
         self._fault: QmpProtocolError | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -97,17 +97,30 @@ class QmpClient:
 
     @classmethod
     async def connect(
-        cls, sock: socket.socket, *, deadline: float = Deadline.NORMAL, last_words: LastWords | None = None
+        cls,
+        sock: socket.socket,
+        *,
+        deadline: float = Deadline.NORMAL,
+        last_words: LastWords | None = None,
+        opening: Sequence[Words] = (),
+        said: bool = False,
     ) -> QmpClient:
         """Take over a connected AF_UNIX stream socket, and negotiate; with out-of-band execution where it is offered.
+
+        The commands in `opening`, of which the first is `qmp_capabilities` with that, are said at once instead, or were
+        `said` before (`encode_opening`), and all of them are answered when this returns. The events of that time are
+        kept for the first who listens.
 
         `last_words` is awaited when QEMU ends the connection; what it gives (exit code, stderr, command line) is
         quoted in the errors of that moment. Raises QmpNotSent if no greeting comes within `deadline` seconds or the
         connection ends before it, QmpProtocolError if something else comes, and all that `execute` raises.
         """
-        client = cls(sock, last_words)
+        client = cls(sock, last_words, hold=bool(opening))
         try:
-            await client._negotiate(deadline)
+            if opening:
+                await client._open_with(opening, deadline, said=said)
+            else:
+                await client._negotiate(deadline)
         except BaseException:
             await client.close()
             raise
@@ -182,8 +195,25 @@ class QmpClient:
         oob = ", oob" if self._oob_window else ""
         return f"<QmpClient {state}, {len(self._calls)} unanswered{oob}>"
 
-    async def _negotiate(self, deadline: float) -> None:
+    async def _open_with(self, words: Sequence[Words], deadline: float, *, said: bool) -> None:
+        calls = {str(next(self._ids)): _Call(command, False, self._loop.create_future()) for command, _ in words}
+        self._calls.update(calls)
         until = self._loop.time() + deadline
+        try:
+            if not said:
+                await self._link.send(encode_opening(words))
+            await self._greet(until, deadline)
+            async with asyncio.timeout_at(until):
+                await asyncio.gather(*(call.answer for call in calls.values()))
+        except TimeoutError:
+            id = next(id for id in calls if id in self._calls)
+            raise self._late(calls[id], id, deadline) from self._fault
+        finally:
+            for call in calls.values():
+                call.answer.cancel()  # those that came are as they were
+        self._allow_oob()
+
+    async def _greet(self, until: float, deadline: float) -> None:
         try:
             async with asyncio.timeout_at(until):
                 self.greeting = await self._greeted
@@ -192,11 +222,18 @@ class QmpClient:
                 f"QEMU sent no QMP greeting within {deadline:g} s",
                 hint="a monitor greets one client at a time: see whether another one is connected",
             ) from None
+
+    async def _negotiate(self, deadline: float) -> None:
+        until = self._loop.time() + deadline
+        await self._greet(until, deadline)
         oob = "oob" in self.greeting.capabilities
         await self.execute("qmp_capabilities", {"enable": ["oob"]} if oob else None, deadline=until - self._loop.time())
         if oob:
-            self._window = asyncio.Semaphore(_WINDOW_OOB)
-            self._oob_window = asyncio.Semaphore(_WINDOW_OOB)
+            self._allow_oob()
+
+    def _allow_oob(self) -> None:
+        self._window = asyncio.Semaphore(_WINDOW_OOB)
+        self._oob_window = asyncio.Semaphore(_WINDOW_OOB)
 
     async def _send(self, call: _Call, id: str, data: bytes, fds: Sequence[int], oob: bool) -> None:
         window = self._oob_window if oob else self._window

@@ -13,6 +13,9 @@ from gavotte.qmp.wire import Event
 __all__ = ["EventStream", "Listener", "Listeners"]
 
 
+_HELD = 64  # events at most that are kept for the first listener
+
+
 class Listener(Protocol):
     """What is shown each event at once, before the answer to any later command is given, and then the end."""
 
@@ -82,14 +85,18 @@ class EventStream:
 
 
 class Listeners:
-    """The streams that a connection feeds, until it ends."""
+    """The streams that a connection feeds, until it ends. With `hold`, the first one gets what came before it, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hold: bool = False) -> None:
         self._streams: set[Listener] = set()
         self._ended = False
+        self._held: deque[Event] | None = deque(maxlen=_HELD) if hold else None
 
     def add(self, stream: Listener) -> bool:
         """Feed the stream from now on; False if the connection has ended."""
+        held, self._held = self._held, None
+        for event in held or ():
+            stream.offer(event)
         if not self._ended:
             self._streams.add(stream)
         return not self._ended
@@ -100,6 +107,8 @@ class Listeners:
 
     def offer(self, event: Event) -> None:
         """Show an event to every stream."""
+        if self._held is not None:
+            self._held.append(event)
         for stream in self._streams:
             stream.offer(event)
 

@@ -8,15 +8,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from gavotte.errors import QmpProtocolError, UsageError
 from gavotte.values import dataclass
 
-__all__ = ["MAX_LINE", "Decoder", "Event", "Greeting", "Json", "Message", "Refusal", "Reply", "encode"]
+__all__ = [
+    "MAX_LINE",
+    "Decoder",
+    "Event",
+    "Greeting",
+    "Json",
+    "Message",
+    "Refusal",
+    "Reply",
+    "Words",
+    "encode",
+    "encode_opening",
+]
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+
+Words: TypeAlias = tuple[str, Mapping[str, Json] | None]
+"""A command, and its arguments."""
 
 MAX_LINE = 16 * 1024 * 1024
 """Bytes in the longest line taken. `query-qmp-schema` answers with 207 kB; some dumps answer with megabytes."""
@@ -84,6 +99,11 @@ def encode(command: str, arguments: Mapping[str, Json] | None = None, *, id: str
         return line.encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as e:
         raise UsageError(f"can't be written as JSON for {command}: {e}", path="arguments") from e
+
+
+def encode_opening(words: Sequence[Words]) -> bytes:
+    """The lines of commands that are said before QEMU has said anything; their ids count from 1. Raises as `encode`."""
+    return b"".join(encode(command, arguments, id=str(id)) for id, (command, arguments) in enumerate(words, 1))
 
 
 class Decoder:

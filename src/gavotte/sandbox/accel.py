@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gavotte.errors import GavotteError
 from gavotte.hypervisor.qemu.vm import QemuVm
+from gavotte.places import cache_directory
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.machines import host_arch
 from gavotte.qemu.pids import boot_id
@@ -96,7 +97,7 @@ async def probe(
 
 def verdicts_path() -> Path:
     """The file of remembered verdicts, in the XDG cache directory."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gavotte" / "accel.json"
+    return cache_directory() / "accel.json"
 
 
 def _key(binary: QemuBinary, spec: Spec, files: Artifacts) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from gavotte.errors import ForeignProcess, StateError, UsageError
 from gavotte.guest.channel import Channel, EndedCommand
 from gavotte.guest.command import AsyncProcess
-from gavotte.hypervisor.devices import Device
+from gavotte.hypervisor.devices import Device, Latent
 from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
@@ -20,6 +20,7 @@ from gavotte.sandbox.accel import choose_accel
 from gavotte.sandbox.artifacts import find_artifacts
 from gavotte.sandbox.boot import attach_machine
 from gavotte.sandbox.growth import Size, resize
+from gavotte.sandbox.headstart import Headstart
 from gavotte.sandbox.kept import Kept
 from gavotte.sandbox.phases import Phases
 from gavotte.sandbox.renewal import shift_clock
@@ -92,10 +93,13 @@ class AsyncSandbox:
 
     # life
 
-    async def start(self, *, directory: RunDirectory | None = None, sealed: bool = True) -> None:
+    async def start(
+        self, *, directory: RunDirectory | None = None, sealed: bool = True, headstart: Headstart | None = None
+    ) -> None:
         """Start the guest, as a copy of a template where that can be; returns when it can run commands. Guest image and
         template are built first if there are none, which is told in the log. Its files go to `directory`, which stays
-        the caller's; else to one that goes with it. `sealed` is for processes that start several: see `Starter.start`.
+        the caller's; else to one that goes with it. `sealed` is for processes that start several: see `Starter.start`;
+        `headstart` for those that start one, and had no time to lose.
 
         Raises HostError (QEMU, image, memory), GuestSilent, GuestDied, QemuExited; nothing is left then.
         """
@@ -103,7 +107,7 @@ class AsyncSandbox:
         if self.state is not State.NEW:
             raise StateError(f"{self.name} is {self.state.value}; a sandbox is started once: make another")
         self.state = State.STARTING
-        self._starting = asyncio.get_running_loop().create_task(self._start(directory, sealed))
+        self._starting = asyncio.get_running_loop().create_task(self._start(directory, sealed, headstart))
         try:
             await self._starting
         except BaseException as error:
@@ -114,7 +118,9 @@ class AsyncSandbox:
             raise
         self.state = State.RUNNING
 
-    async def _start(self, directory: RunDirectory | None, sealed: bool) -> None:
+    async def _start(self, directory: RunDirectory | None, sealed: bool, headstart: Headstart | None) -> None:
+        if begun := headstart is not None and headstart.name:
+            self.name = begun
         with self.phases.phase("sweep"):
             sweep()
         with self.phases.phase("image"):
@@ -124,12 +130,11 @@ class AsyncSandbox:
             choice = await choose_accel(binary, self.spec, files)
             self.accel, self.accel_reason = choice.accel, choice.why
         if directory is None:
-            directory = self._directory = self._stack.enter_context(RunDirectory(self.name))
+            directory = self._directory = self._stack.enter_context(RunDirectory(self.name, made=bool(begun)))
             if self.spec.keep:
                 (directory.path / UNFINISHED).touch()
-        starter = Starter(
-            self.name, self.spec, self.accel, binary, files, directory.path, self.phases, seen=self._have_machine
-        )
+        where = (directory.path, self.phases, self._have_machine, headstart)
+        starter = Starter(self.name, self.spec, self.accel, binary, files, *where)
         started = await starter.start(sealed=sealed)
         self._vm, self._channel, self.root_size = started.vm, started.channel, started.root_size
         self.template, self.cold_reason = started.template, started.cold
@@ -201,7 +206,9 @@ class AsyncSandbox:
             await channel.request("sync", deadline=_SYNC_DEADLINE)
             await vm.quit()
 
-        polite = [("agent", sync, _SYNC_DEADLINE)] if channel.ended is None else []
+        # Without a device, nothing outside the guest could tell whether its commands came to an end of their own
+        outside = any(not isinstance(device, Latent) for device in vm.plugged.values())
+        polite = [("agent", sync, _SYNC_DEADLINE)] if outside and channel.ended is None else []
         try:
             await vm.stop(polite=polite)
         finally:
@@ -273,14 +280,17 @@ class AsyncSandbox:
         self._started()
         await self.vm.pause()
 
-    async def resume(self, *, reseed: bool = False) -> None:
-        """Have it go on, with the time of day set right; with `reseed`, also with new random numbers from now on."""
+    async def resume(self, *, reseed: bool = False, wait: bool = True) -> None:
+        """Have it go on, with the time of day set right; with `reseed`, also with new random numbers from now on.
+
+        Unless one is to `wait`, it is about to do that, and does it before it starts any command.
+        """
         channel = self._started()
         paused_at = self.vm.turned if self.paused else None
         await self.vm.resume()
         stood = 0.0 if paused_at is None else self.vm.turned - paused_at
         if stood or reseed:
-            await shift_clock(channel, stood, reseed=reseed)
+            await shift_clock(channel, stood, reseed=reseed, wait=wait)
 
     async def settle(self) -> None:
         """Wait until the guest has done what it does behind a command, so that the next one starts at once."""

@@ -33,7 +33,8 @@ _LOG = logging.getLogger("gavotte")
 # of its output, of a shell, of Python. Under KVM they take milliseconds.
 WARM_UP: Sequence[Sequence[str]] = (["true"], ["echo"], ["sh", "-c", "echo | cat"], ["python3", "-Bc", ""])
 _WARM = 30.0  # seconds for each of them
-_WAKE = 10.0  # seconds in which one that is handed over has to answer
+_WAKE = 10.0  # seconds in which one that is handed over has to run
+_REST = 0.05  # seconds before the next one is started: who was handed one has the processors for what it is wanted for
 _TRIES = 3  # starts that fail in a row before those who wait are told
 _MOST = 1000
 
@@ -191,7 +192,7 @@ class AsyncPool:
     async def _next(self) -> AsyncSandbox:
         if self._idle:
             box = self._idle.popleft()
-            self._changed.set()
+            asyncio.get_running_loop().call_later(_REST, self._changed.set)
             return box
         await self.start()
         future: asyncio.Future[AsyncSandbox] = asyncio.get_running_loop().create_future()
@@ -212,7 +213,7 @@ class AsyncPool:
         try:
             async with asyncio.timeout(_WAKE):
                 if box.paused:
-                    await box.resume(reseed=True)
+                    await box.resume(reseed=True, wait=False)
             if not box.vm.ended.done():
                 return True
         except (GavotteError, TimeoutError) as error:

@@ -32,10 +32,16 @@ async def set_clock(channel: Channel) -> None:
         half = min(half, (time.monotonic() - began) / 2)
 
 
-async def shift_clock(channel: Channel, seconds: float, *, reseed: bool = False) -> None:
+async def shift_clock(channel: Channel, seconds: float, *, reseed: bool = False, wait: bool = True) -> None:
     """Have the guest's clock, which was right, be right again after the guest stood still for so long; with `reseed`,
-    have it draw other random numbers from now on as well."""
-    await channel.request("renew", seed=_seed() if reseed else "", shift=seconds)
+    have it draw other random numbers from now on as well. Unless one is to `wait`, the guest is about to do so, and
+    does nothing else before: a command that is started next is refused where it can't."""
+    seed = _seed() if reseed else ""
+    if wait:
+        await channel.request("renew", seed=seed, shift=seconds)
+        return
+    answer = await channel.ask("renew", seed=seed, shift=seconds)
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, so not logged
 
 
 def _seed() -> str:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from gavotte.errors import AgentError, GuestDied, HostError, QemuError, QemuExited, SaveFailed
 from gavotte.guest.agent import TOKEN_LENGTH
 from gavotte.guest.channel import Channel
 from gavotte.hypervisor.interface import MachineConfig, MemoryFile
 from gavotte.hypervisor.qemu.launch import can_map_readable
+from gavotte.hypervisor.qemu.loading import STATE, words_to_load
+from gavotte.hypervisor.qemu.plan import MEMORY, MONITOR
 from gavotte.hypervisor.qemu.vm import QemuVm
+from gavotte.qemu.ahead import Ahead
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema import get_schema
+from gavotte.qmp.wire import encode_opening
 from gavotte.sandbox.artifacts import Artifacts
-from gavotte.sandbox.boot import ROOT, machine_config, start_machine
+from gavotte.sandbox.boot import AGENT_PORT, ROOT, machine_config, start_machine
+from gavotte.sandbox.headstart import Headstart, Start, traits
 from gavotte.sandbox.phases import Phases
 from gavotte.sandbox.spec import Spec
-from gavotte.sandbox.template.clone import Clone, clone_template
+from gavotte.sandbox.store import run_root
+from gavotte.sandbox.template.clone import Clone, clone_template, told_to_copy
 from gavotte.sandbox.template.find import Wanted, drop_template, template_for, wanted_template
 from gavotte.sandbox.template.memory import lend_memory
 from gavotte.sandbox.template.store import Template
@@ -61,6 +68,7 @@ class Starter:
     directory: Path
     phases: Phases
     seen: Callable[[QemuVm], None]
+    headstart: Headstart | None = None
 
     async def start(self, *, sealed: bool) -> Started:
         """Start it. `sealed`: this process may start several, and holds a copy of the template that nobody can change.
@@ -96,10 +104,13 @@ class Starter:
     async def _clone(self, wanted: Wanted, template: Template, sealed: bool) -> tuple[Started | None, str]:
         """A copy; or None, and what is wrong with the template, which is removed then."""
         token = self._token()
+        told = told_to_copy(template, self.spec, token)
         try:
             with lend_memory(template, sealed=sealed and not can_map_readable(wanted.schema)) as fd:
-                vm = self._machine(wanted.config(self.name, MemoryFile(fd, private=True)))
-                clone: Clone = await clone_template(vm, template, self.spec, self.name, token)
+                ahead = self.headstart.child_for(template.token, told) if self.headstart else None
+                vm = self._machine(wanted.config(self.name, MemoryFile(fd, private=True)), ahead)
+                asked = self.headstart.asked if self.headstart else 0
+                clone: Clone = await clone_template(vm, template, self.spec, self.name, told, asked)
         except _UNUSABLE as error:
             if isinstance(error, QemuExited) and self.spec.devices and error.returncode > 0:
                 raise  # QEMU says what is wrong with a device: a boot would end with the same words
@@ -107,6 +118,8 @@ class Starter:
             _LOG.warning("the template %s can't be used, booting instead: %s", template.key, problem)
             drop_template(template)
             return None, problem
+        if self.headstart and not vm.begun_ahead and _is_plain(told):
+            self.headstart.remember(_as_started(vm, template, told))
         return Started(vm, clone.channel, clone.root_size, token, template=template.key), ""
 
     async def _boot(self, why: str) -> Started:
@@ -125,10 +138,31 @@ class Starter:
             await vm.stop(force=True)
             raise
 
-    def _machine(self, config: MachineConfig) -> QemuVm:
-        vm = QemuVm(self.binary, config, directory=self.directory, keep=self.spec.keep)
+    def _machine(self, config: MachineConfig, ahead: Ahead | None = None) -> QemuVm:
+        vm = QemuVm(self.binary, config, directory=self.directory, keep=self.spec.keep, ahead=ahead)
         self.seen(vm)
         return vm
 
     def _token(self) -> str | None:
         return os.urandom(TOKEN_LENGTH).hex() if self.spec.keep else None
+
+
+def _is_plain(told: Mapping[str, Any]) -> bool:
+    """Whether another copy can be begun with nothing but a name of its own."""
+    return not (told["token"] or told["memory"] or told["latent"])
+
+
+def _as_started(vm: QemuVm, template: Template, told: dict[str, Any]) -> Start:
+    numbers = {entry.why: entry.number for entry in vm.process.given}
+    return Start(
+        name=vm.config.name,
+        argv=list(vm.process.argv),
+        numbers=numbers,
+        files={MEMORY: os.fspath(template.memory), STATE: os.fspath(template.state)},
+        words={MONITOR: encode_opening(words_to_load(numbers[STATE])).decode()},
+        agent=AGENT_PORT,
+        token=template.token,
+        told=told,
+        binary=traits(vm.process.argv[0]),
+        root=os.fspath(run_root()),
+    )

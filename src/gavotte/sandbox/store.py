@@ -58,12 +58,13 @@ class RunDirectory:
     took the owner's record, the lock says that it is alive.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, made: bool = False) -> None:
+        """`made`: it is there, and empty: see `headstart`."""
         self.path = run_root() / name
         self._maker = os.getpid()
         self._lock: Flock | None = None
         try:
-            self.path.mkdir(mode=0o700)
+            self.path.mkdir(mode=0o700, exist_ok=made)
             self._own()
         except OSError as error:
             self.close()

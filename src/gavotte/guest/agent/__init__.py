@@ -70,6 +70,16 @@ def encode_json(kind: int, channel: int, value: Json) -> bytes:
     return encode(kind, channel, to_json(value))
 
 
+def pick_resumer() -> int:
+    """A number for a request that takes the line over."""
+    return FIRST_RESUMER + int.from_bytes(os.urandom(4), "big") % (1 << 31)
+
+
+def encode_takeover(token: bytes, number: int, value: Json) -> bytes:
+    """A request that takes the line over, behind the token that it needs for that."""
+    return token + encode_json(REQUEST, number, value)
+
+
 # Made once, and without the look for white space around a document: what a copy of a guest runs first is all translated
 # anew under emulation, and each function more is felt.
 _encode = json.JSONEncoder(separators=(",", ":")).encode

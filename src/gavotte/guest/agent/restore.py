@@ -22,9 +22,9 @@ SLACK = 1 << 20  # bytes: memory comes in larger steps
 class Restore:
     """One `restore`. `request` has:
 
-    `seed`, in hex, and `shift`, in seconds: see `renewal`; `hostname`; `token`, in hex, or null for none; `cpus` to
-    have online; `memory` that is being plugged, in bytes; `latent`: how many of the latent devices of each kind are
-    there.
+    `seed`, in hex, and `shift`, in seconds: see `renewal`, and a shift of 0 is one that follows; `hostname`; `token`,
+    in hex, or null for none; `cpus` to have online; `memory` that is being plugged, in bytes; `latent`: how many of the
+    latent devices of each kind are there.
     """
 
     identity: Identity | None = None
@@ -56,7 +56,8 @@ class Restore:
             raise Refusal("state", "the guest was restored already")
         self.token = self.agent.check_token(request["token"])
         reseed(bytes.fromhex(request["seed"]))
-        shift_clock(request["shift"])
+        if request["shift"] != 0:
+            shift_clock(request["shift"])
         root, _hostname, memory = agent.world
         agent.world = (root, request["hostname"], memory)
         self.identity.change(request["hostname"])

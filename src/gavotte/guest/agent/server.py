@@ -83,6 +83,7 @@ class Agent:
         self.backlog = Backlog()
         self.document = b""  # of the request that is served
         self.restorer: type[Restore] | None = None  # in a guest that is to be copied
+        self.renewed = True  # unless it was to be brought up to date, and wasn't
         self.open = True
 
     def run(self) -> None:
@@ -243,13 +244,18 @@ class Agent:
         return None  # when it is done
 
     def op_renew(self, _channel: int, request: dict[str, Json]) -> Json:
-        """Set the clock to a `time`, or by a `shift`; and have other random numbers, if there is a `seed`."""
+        """Set the clock to a `time`, or by a `shift`; and have other random numbers, if there is a `seed`.
+
+        Where that fails no command is started any more, which may be asked for already.
+        """
+        self.renewed = False
         if request.get("seed"):
             reseed(bytes.fromhex(request["seed"]))
         if "shift" in request:
             shift_clock(request["shift"])
         else:
             set_clock(request["time"])
+        self.renewed = True
         return {}
 
     def op_online(self, channel: int, request: dict[str, Json]) -> Json:
@@ -335,6 +341,8 @@ class Agent:
             raise Refusal("state", f"channel {channel} is in use")
         if self.stage is None:
             raise Refusal("state", "there is no stage to start commands in")
+        if not self.renewed:
+            raise Refusal("state", "the guest could not be brought up to date")
         check_exec(request)
         command = self.commands[channel] = Command(request["argv"], bool(request["tty"]))
         self.starts.add(Start(channel, command, request, self.document))

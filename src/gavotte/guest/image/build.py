@@ -37,6 +37,7 @@ from gavotte.guest.image.manifest import (
 )
 from gavotte.guest.image.sources import Source
 from gavotte.guest.image.unconfigured import Guest
+from gavotte.places import cache_directory
 
 Progress = Callable[[str, float | None], None]
 
@@ -114,7 +115,7 @@ class _Build:
         return self._wanted_imports.isdisjoint(donor.manifest.python.left_out)
 
     def _with_new_agent(self, donor: Image) -> Image:
-        cache.require_space({cache.root(): QUICK_SPACE})
+        cache.require_space({cache_directory(): QUICK_SPACE})
         with cache.draft() as draft:
             self._copy_base(donor, draft)
             cache.share(donor.rootfs, draft / ROOTFS)
@@ -157,7 +158,7 @@ class _Build:
         like = find.host_suite() if suite == find.SUCCESSORS.get((find.host_suite(), self._recipe.architecture)) else ""
         chosen = sources.choose(suite, mirror=self._mirror, like=like)
         for kept in [chosen] if architecture == find.debian_name() else _fallbacks(chosen, suite):
-            apt = Apt(cache.root() / "apt" / f"{suite}-{architecture}", kept, architecture=architecture)
+            apt = Apt(cache_directory() / "apt" / f"{suite}-{architecture}", kept, architecture=architecture)
             if apt.has_lists() and not self._update:
                 return apt
             try:
@@ -175,9 +176,9 @@ class _Build:
 
     def _require_space(self, rootfs_is_same: bool) -> None:
         """What is missing for the root file system should be said before a minute of work."""
-        needs = {cache.root(): CACHE_SPACE}
+        needs = {cache_directory(): CACHE_SPACE}
         if not self._is_local:
-            needs[cache.root()] += 0 if rootfs_is_same else unconfigured.SPACE
+            needs[cache_directory()] += 0 if rootfs_is_same else unconfigured.SPACE
         elif not rootfs_is_same:
             needs[rootfs.scratch_parent()] = rootfs.SPACE
             rootfs.mode()

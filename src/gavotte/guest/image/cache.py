@@ -31,6 +31,7 @@ from gavotte.guest.image.manifest import (
     Manifest,
     identity,
 )
+from gavotte.places import cache_directory
 from gavotte.values import dataclass
 
 Progress = Callable[[str, float | None], None]
@@ -81,19 +82,13 @@ class Image:
         return (self.path / FOREIGN).exists()
 
 
-def root() -> Path:
-    """Gavotte's cache directory (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "gavotte"
-
-
 def images_directory() -> Path:
     """Where the images are."""
-    return root() / "images"
+    return cache_directory() / "images"
 
 
-def list_images() -> list[Image]:
-    """All finished images, newest first. Damaged ones are left out.
+def list_images(mentioning: str = "") -> list[Image]:
+    """All finished images, newest first; with a word, those whose manifest has it. Damaged ones are left out.
 
     Raises ImageError when the cache directory can't be read.
     """
@@ -101,7 +96,7 @@ def list_images() -> list[Image]:
     with _usable(), contextlib.suppress(FileNotFoundError):
         for path in images_directory().iterdir():
             if not path.name.startswith("."):
-                image = _load(path)
+                image = _load(path, mentioning.encode())
                 if image is not None:
                     found.append(image)
     return sorted(found, key=lambda image: (image.created, image.id), reverse=True)
@@ -162,7 +157,7 @@ def draft() -> Iterator[Path]:
             raise
         raise ImageError(
             f"the disk is full: {error}",
-            hint=f"free some space for {root()} and TMPDIR, or set XDG_CACHE_HOME to another disk",
+            hint=f"free some space for {cache_directory()} and TMPDIR, or set XDG_CACHE_HOME to another disk",
         ) from error
     finally:
         _discard(path)
@@ -235,12 +230,14 @@ def _usable() -> Iterator[None]:
 def _open_lock() -> IO[str]:
     with _usable():
         images_directory().mkdir(parents=True, exist_ok=True)
-        return (root() / "build.lock").open("w")
+        return (cache_directory() / "build.lock").open("w")
 
 
-def _load(path: Path) -> Image | None:
+def _load(path: Path, word: bytes = b"") -> Image | None:
     try:
         text = (path / MANIFEST).read_bytes()
+        if word not in text:
+            return None
         manifest = Manifest.decode(text)
         whole = all((path / name).stat().st_size == info.size for name, info in manifest.files.items())
     except (OSError, ImageError):  # not an image, damaged, or just being removed
@@ -252,7 +249,7 @@ def _disk_is_full(error: OSError | ImageError) -> bool:
     """Whether it is us, or a program that only says so in words, that found no space."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    status = os.statvfs(root())
+    status = os.statvfs(cache_directory())
     return status.f_bavail * status.f_frsize < FULL
 
 

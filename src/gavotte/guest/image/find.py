@@ -26,7 +26,7 @@ def find_image(arch: str | None = None, *, suite: str | None = None) -> cache.Im
     """
     recipe = current_recipe(suite or default_suite(arch), arch)
     others = None
-    for image in cache.list_images():
+    for image in cache.list_images(recipe.agent):  # on a developer's machine there are many, each of another agent
         if image.manifest.recipe == recipe:
             return image
         if suite is None and others is None and replace(image.manifest.recipe, suite=recipe.suite) == recipe:

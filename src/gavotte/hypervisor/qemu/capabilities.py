@@ -8,13 +8,13 @@ from typing import Final, TypeAlias
 
 from gavotte.errors import Bug
 from gavotte.hypervisor.interface import Ability, Capabilities, MachineConfig
+from gavotte.hypervisor.qemu.loading import IGNORE_SHARED
 from gavotte.hypervisor.qemu.plan import growth_of
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.schema import Array, Enum, Schema
 
-__all__ = ["IGNORE_SHARED", "VSOCK", "capabilities_of"]
+__all__ = ["VSOCK", "capabilities_of"]
 
-IGNORE_SHARED: Final = "x-ignore-shared"
 VSOCK: Final = Path("/dev/vhost-vsock")
 
 _Why: TypeAlias = Callable[[MachineConfig, Machine, Schema], str]

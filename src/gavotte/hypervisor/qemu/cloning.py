@@ -9,9 +9,10 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from gavotte.errors import OutcomeUnknown, QemuError, QmpRefused, SaveFailed, UsageError
+from gavotte.errors import OutcomeUnknown, QmpRefused, SaveFailed, UsageError
 from gavotte.hypervisor.interface import Ability, VmState
-from gavotte.hypervisor.qemu.capabilities import IGNORE_SHARED
+from gavotte.hypervisor.qemu.loading import IGNORE_SHARED, STATE, switch_on
+from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
 from gavotte.hypervisor.qemu.resuming import go_on
 from gavotte.qmp.client import Deadline, QmpClient
 from gavotte.qmp.wire import Json
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["clone_machine", "freeze_machine", "include_memory"]
 
-_FD: Final = "state"
 _MOST: Final = 64 << 20  # bytes of a state, which has some hundred thousand
 _PATIENCE: Final = 30.0  # seconds
 
@@ -30,11 +30,9 @@ async def freeze_machine(vm: QemuVm) -> bytes:
     """See `Cloning.freeze`. For a block that has the turn; the machine stands still then, and can only be stopped."""
     _check_file(vm, private=False)
     monitor = vm.monitor
-    if vm.state is VmState.RUNNING:
-        await monitor.execute("stop")
     fd = os.memfd_create("state", os.MFD_CLOEXEC)
     try:
-        await _migrate(monitor, "migrate", fd)
+        await _save(monitor, fd)
         size = os.fstat(fd).st_size
         if not 0 < size <= _MOST:
             raise SaveFailed(f"the state of {vm.config.name} has {size} bytes, which makes no sense")
@@ -47,18 +45,35 @@ async def clone_machine(vm: QemuVm, state: bytes, memory: int) -> None:
     """See `Cloning.clone`."""
     async with vm.beginning("clone", Ability.CLONE):
         _check_file(vm, private=True)
-        await vm.launch(incoming="defer")
-        monitor = vm.monitor
         fd = os.memfd_create("state", os.MFD_CLOEXEC)
         try:
             os.pwrite(fd, state, 0)
-            await _migrate(monitor, "migrate-incoming", fd)
+            await vm.launch(state=fd, incoming="defer")
         finally:
             os.close(fd)
+        await _await_load(vm)
         if memory:
             from gavotte.hypervisor.qemu.resize import request_memory  # which most copies do without
 
-            await request_memory(monitor, memory)
+            await request_memory(vm.monitor, memory)
+
+
+async def _await_load(vm: QemuVm) -> None:
+    """Return when the state is loaded, and the guest runs. Raises SaveFailed."""
+    monitor = vm.monitor
+    with monitor.events("MIGRATION") as events:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                for pause in growing_pauses(0.001, 0.1):
+                    info: Any = await monitor.execute("query-migrate")
+                    if info.get("status") == "failed":
+                        raise SaveFailed(_why_failed(info))
+                    if info.get("status") == "completed":
+                        break
+                    await wait_for_news(events, pause)
+        except TimeoutError:
+            raise SaveFailed(f"QEMU didn't load the state within {_PATIENCE:g} s") from None
+    if vm.state is not VmState.RUNNING:  # it was frozen while it was paused
         await go_on(monitor)
 
 
@@ -69,14 +84,13 @@ async def include_memory(vm: QemuVm) -> None:
         await vm.monitor.execute("migrate-set-capabilities", {"capabilities": without})
 
 
-async def _migrate(monitor: QmpClient, command: str, fd: int) -> None:
-    """Have QEMU write its state to `fd`, or read it, without the memory that is in a file. Raises SaveFailed."""
-    wanted: list[Json] = [{"capability": name, "state": True} for name in ("events", IGNORE_SHARED)]
-    await monitor.execute("migrate-set-capabilities", {"capabilities": wanted})
-    await monitor.execute("getfd", {"fdname": _FD}, fds=[fd])
+async def _save(monitor: QmpClient, fd: int) -> None:
+    """Have QEMU write its state to `fd`, without the memory that is in a file. Raises SaveFailed."""
+    await monitor.execute("migrate-set-capabilities", switch_on("events", IGNORE_SHARED))
+    await monitor.execute("getfd", {"fdname": STATE}, fds=[fd])
     with monitor.events("MIGRATION") as events:
         try:
-            await monitor.execute(command, {"uri": f"fd:{_FD}"})
+            await monitor.execute("migrate", {"uri": f"fd:{STATE}"})
         except QmpRefused as error:
             raise SaveFailed(error.desc, hint="end in the guest what is named there") from error
         try:
@@ -86,17 +100,14 @@ async def _migrate(monitor: QmpClient, command: str, fd: int) -> None:
                     if status == "completed":
                         return
                     if status in ("failed", "cancelled"):
-                        raise SaveFailed(await _why_failed(monitor))
+                        info: Any = await monitor.execute("query-migrate", deadline=Deadline.QUICK)
+                        raise SaveFailed(_why_failed(info))
         except TimeoutError:
-            raise SaveFailed(f"QEMU didn't finish {command!r} within {_PATIENCE:g} s") from None
-    raise OutcomeUnknown(command, "QEMU has gone")
+            raise SaveFailed(f"QEMU didn't save the state within {_PATIENCE:g} s") from None
+    raise OutcomeUnknown("migrate", "QEMU has gone")
 
 
-async def _why_failed(monitor: QmpClient) -> str:
-    try:
-        info: Any = await monitor.execute("query-migrate", deadline=Deadline.QUICK)
-    except QemuError:
-        return "QEMU failed, and doesn't say why"
+def _why_failed(info: Any) -> str:
     return f"QEMU failed: {info.get('error-desc', 'it does not say why')}"
 
 

@@ -32,6 +32,9 @@ def open_end(id: str, ledger: FdLedger, directory: Path | None) -> tuple[socket.
     With a directory, QEMU listens on the socket `vm.ID.sock` there, so that another process can take our place later.
     Raises UsageError for an id that no chardev may have, HostError when there can't be a socket.
     """
+    if directory is None:
+        ours, number = ledger.pair(id)
+        return ours, {"backend": "socket", "fd": number}
     ours, theirs, props = make_end(id, directory)
     try:
         return ours, {**props, "fd": ledger.give(theirs, id)}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from gavotte.errors import UsageError
-from gavotte.qemu.binary import tool
 from gavotte.qemu.fds import FdLedger
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.process import UNKNOWN_STATUS, QemuProcess, adopt_process, start_process
+from gavotte.qemu.programs import tool
 
 __all__ = ["Helper", "OnEnd"]
 

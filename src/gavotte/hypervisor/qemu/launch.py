@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from gavotte.errors import HostError, OutcomeUnknown, QmpNotSent
@@ -14,8 +14,10 @@ from gavotte.hypervisor.interface import MemoryFile
 from gavotte.hypervisor.qemu.console import Console
 from gavotte.hypervisor.qemu.ends import open_end, output_path
 from gavotte.hypervisor.qemu.health import process_words
+from gavotte.hypervisor.qemu.loading import STATE, words_to_load
 from gavotte.hypervisor.qemu.plan import CONSOLE, MEMORY, MONITOR, Wire, growth_of, plan_machine
 from gavotte.hypervisor.qemu.plugging import wire_plugged
+from gavotte.qemu.ahead import Ahead, Unlike
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.check import check_document
 from gavotte.qemu.document import document_to_argv
@@ -24,7 +26,9 @@ from gavotte.qemu.process import QemuProcess, start_process
 from gavotte.qemu.props import Json
 from gavotte.qemu.schema import Schema, load_schema, schema_of
 from gavotte.qemu.sections import Document
+from gavotte.qemu.spawn import mark_of
 from gavotte.qmp.client import QmpClient
+from gavotte.qmp.wire import Words
 
 if TYPE_CHECKING:
     from gavotte.hypervisor.qemu.lifecycle import QemuLifecycle
@@ -33,17 +37,28 @@ __all__ = ["can_map_readable", "launch", "no_answer", "schema_in_a_thread"]
 
 
 async def launch(
-    vm: QemuLifecycle, schema: Schema, more: Document, deadline: float
+    vm: QemuLifecycle, schema: Schema, more: Document, deadline: float, state: int | None
 ) -> tuple[QemuProcess, QmpClient, Console]:
     """Start the process of `vm` and connect to it; done when QEMU has answered a command, which it does when all
-    devices are made. `more` are sections of the machine file beside the planned ones.
+    devices are made. `more` are sections of the machine file beside the planned ones. With `state`, a descriptor, QEMU
+    is told to load that and to let the guest run.
 
+    The process is the one that was begun ahead, if that is what would be started now.
     Raises InvalidMachine, HostError, QemuExited, and QmpNotSent when there is no answer within `deadline` seconds.
     """
+    if vm.ahead is not None:
+        with suppress(Unlike):
+            return await _launch(vm, schema, more, deadline, state, vm.ahead)
+    return await _launch(vm, schema, more, deadline, state, FdLedger())
+
+
+async def _launch(
+    vm: QemuLifecycle, schema: Schema, more: Document, deadline: float, state: int | None, ledger: FdLedger
+) -> tuple[QemuProcess, QmpClient, Console]:
     loop = asyncio.get_running_loop()
     directory = vm.directory if vm.keep else None
     async with AsyncExitStack() as undo:
-        ledger = undo.enter_context(FdLedger())
+        undo.enter_context(ledger)
         console, console_map = open_end(CONSOLE, ledger, directory)
         undo.callback(console.close)
         monitor, monitor_map = open_end(MONITOR, ledger, directory)
@@ -55,18 +70,19 @@ async def launch(
                 wires[device.id] = wire
         if vm.config.memory_file is not None and vm.config.memory_file.fd is not None:
             wires[MEMORY] = _wire_memory(vm.config.memory_file, ledger, schema)
+        words = () if state is None else words_to_load(ledger.give(os.dup(state), STATE))
         vm.table = await wire_plugged(vm, ledger)
         plugged = (*vm.table.fixed(), *vm.table.recipe(), *vm.grown)
         planned = plan_machine(vm.config, wires, plugged, growth_of(vm.row, schema))
         document = check_document({**planned, **_waiting(vm), **more}, schema)
         argv = [str(vm.binary.path), *document_to_argv(document)]
         keep = None if directory is None else output_path(directory)
-        process = await start_process(argv, ledger, env=_mark(vm.directory), keep=keep)
+        process = await start_process(argv, ledger, env=mark_of(vm.directory), keep=keep)
         undo.push_async_callback(_end, process)
         log = None if vm.directory is None else vm.directory / "console.log"
         tail = Console(loop, console.detach(), log)
         undo.callback(tail.close)
-        client = await _connect(process, monitor, deadline)
+        client = await _connect(process, monitor, deadline, words, said=isinstance(ledger, Ahead))
         undo.pop_all()
     return process, client, tail
 
@@ -90,11 +106,6 @@ def can_map_readable(schema: Schema) -> bool:
     return "rom" in (schema.object("memory-backend-file") or {})
 
 
-def _mark(directory: Path | None) -> dict[str, str]:
-    """What tells whose QEMU it is, when its manager died before it wrote that down: names are used again elsewhere."""
-    return {} if directory is None else {"GAVOTTE_DIRECTORY": os.fspath(directory)}
-
-
 def _waiting(vm: QemuLifecycle) -> dict[str, Json]:
     """The guest waits until its events are listened to; with a dump to make of it, it waits for that after a panic.
 
@@ -104,10 +115,14 @@ def _waiting(vm: QemuLifecycle) -> dict[str, Json]:
     return {"S": True, **action}
 
 
-async def _connect(process: QemuProcess, monitor: socket.socket, deadline: float) -> QmpClient:
+async def _connect(
+    process: QemuProcess, monitor: socket.socket, deadline: float, words: Sequence[Words], *, said: bool
+) -> QmpClient:
     """Raises QemuExited with QEMU's own words when it ends before it has answered."""
     try:
-        return await QmpClient.connect(monitor, deadline=deadline, last_words=process.last_words)
+        return await QmpClient.connect(
+            monitor, deadline=deadline, last_words=process.last_words, opening=words, said=said
+        )
     except (QmpNotSent, OutcomeUnknown) as error:
         await process.last_words()  # waits a moment for an end under way
         if process.returncode is not None:

@@ -29,6 +29,7 @@ from gavotte.hypervisor.qemu.table import Table
 from gavotte.hypervisor.qemu.tuning import tune_devices
 from gavotte.hypervisor.qemu.turns import Interrupted, Turns, finished
 from gavotte.hypervisor.qemu.wiring import Wiring
+from gavotte.qemu.ahead import Ahead
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.commands import Commands
 from gavotte.qemu.process import QemuProcess
@@ -57,7 +58,13 @@ class QemuLifecycle:
     """A process, its monitor and its console, and whose turn it is to change something."""
 
     def __init__(
-        self, binary: QemuBinary, config: MachineConfig, *, directory: Path | None = None, keep: bool = False
+        self,
+        binary: QemuBinary,
+        config: MachineConfig,
+        *,
+        directory: Path | None = None,
+        keep: bool = False,
+        ahead: Ahead | None = None,
     ) -> None:
         if keep and directory is None:
             raise UsageError("a machine that is kept needs a directory to be found by", path="directory")
@@ -65,6 +72,7 @@ class QemuLifecycle:
         self.config = config
         self.directory = directory
         self.keep = keep
+        self.ahead = ahead  # the process that was begun before it was asked for
         self.row = machine_row(config.arch, config.machine)
         self.table = Table.for_machine(config, self.row)
         self.grown: Recipe = ()  # processors and DIMMs that it had more when it was saved, if it is loaded
@@ -99,6 +107,11 @@ class QemuLifecycle:
         if self._process is None:
             raise self._wrong_state("ask", (VmState.RUNNING,))
         return self._process
+
+    @property
+    def begun_ahead(self) -> bool:
+        """Whether the process is the one that was begun before it was asked for."""
+        return self.ahead is not None and self.ahead.taken
 
     @property
     def monitor(self) -> QmpClient:
@@ -140,13 +153,14 @@ class QemuLifecycle:
             await self.launch(deadline)
             await self.qmp(deadline=until - asyncio.get_running_loop().time()).cont()
 
-    async def launch(self, deadline: float = Deadline.NORMAL, **more: Json) -> None:
-        """Start the process and connect to it; its guest stands still. `more` are sections of the machine file.
+    async def launch(self, deadline: float = Deadline.NORMAL, *, state: int | None = None, **more: Json) -> None:
+        """Start the process and connect to it; its guest stands still, or will run on from `state`, a descriptor, once
+        that is loaded. `more` are sections of the machine file.
 
         For a block of `beginning`, which frees what a failure leaves."""
         schema = await self.schema()
         self.save_state()  # before there is a process: one that isn't in it yet is found by its mark
-        self.watch(*await launch(self, schema, more, deadline))
+        self.watch(*await launch(self, schema, more, deadline, state))
         plugged = (each.device for each in self.table.placed.values())
         await tune_devices(self.monitor, (*self.config.devices, *plugged))
         self.save_state()

@@ -12,8 +12,8 @@ from typing import Final
 from gavotte.errors import HostError
 from gavotte.hypervisor.devices import Passt
 from gavotte.hypervisor.qemu.helpers import Helper
-from gavotte.qemu.binary import tool
 from gavotte.qemu.fds import FdLedger, socketpair
+from gavotte.qemu.programs import tool
 from gavotte.qemu.tail import Tail
 
 __all__ = ["start_passt"]

@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from gavotte.places import cache_directory
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema.archive import Archive
 from gavotte.qemu.schema.view import Schema
@@ -81,13 +82,7 @@ def store_pluggable(binary: QemuBinary, found: Mapping[str, bool | None]) -> Non
 
 
 def _root() -> Path:
-    """By the XDG Base Directory Specification, which ignores a relative path. Raises OSError without a home."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        folder = Path(base) if base.startswith("/") else Path.home() / ".cache"
-    except RuntimeError as e:
-        raise FileNotFoundError(str(e)) from e
-    return folder / "gavotte" / "schemas"
+    return cache_directory() / "schemas"
 
 
 def _folder(binary: QemuBinary) -> Path:

@@ -6,12 +6,13 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gavotte.errors import Bug
 from gavotte.guest.agent import SEED_LENGTH
 from gavotte.guest.channel import Channel
-from gavotte.hypervisor.devices import Device, Latent, Nic
+from gavotte.hypervisor.devices import Device, Nic
 from gavotte.hypervisor.qemu.plan.memory import BLOCK
 from gavotte.hypervisor.qemu.plan.nic import default_mac
 from gavotte.hypervisor.qemu.vm import QemuVm
@@ -21,7 +22,7 @@ from gavotte.sandbox.template.layout import kind_of
 from gavotte.sandbox.template.store import Template
 from gavotte.values import dataclass
 
-__all__ = ["Clone", "clone_template"]
+__all__ = ["Clone", "clone_template", "told_to_copy"]
 
 _PATIENCE = 30.0  # seconds in which a copy's agent has to answer
 
@@ -34,8 +35,11 @@ class Clone:
     root_size: int
 
 
-async def clone_template(vm: QemuVm, template: Template, spec: Spec, name: str, token: str | None) -> Clone:
-    """Start `vm`, whose memory file is a private one of the template's. Nothing is left when it fails.
+async def clone_template(
+    vm: QemuVm, template: Template, spec: Spec, name: str, told: Mapping[str, Any], asked: int = 0
+) -> Clone:
+    """Start `vm`, whose memory file is a private one of the template's; its agent is `told`. Nothing is left when it
+    fails. If `vm` was begun ahead, the agent was told under the number `asked`.
 
     Raises ValueError and OSError for a damaged template, SaveFailed, AgentError, QemuExited, and as a start does.
     """
@@ -43,31 +47,26 @@ async def clone_template(vm: QemuVm, template: Template, spec: Spec, name: str, 
     try:
         for device in places:
             await vm.plug(device)
-        growth = _growth(spec.memory, template.layout.memory)
-        await vm.clone(template.read_state(_macs(template, places, name)), memory=growth)
+        await vm.clone(template.read_state(_macs(template, places, name)), memory=told["memory"])
         shift = vm.turned - template.stopped
-        fields = _fields(name, token, shift, spec.cpus, growth, _counts(places))
         sock = socket.socket(fileno=vm.take_port(AGENT_PORT))
-        channel, answer = await Channel.restore(sock, template.token, last_words_of(vm), fields, _PATIENCE)
+        line = (sock, template.token, last_words_of(vm))
+        if vm.begun_ahead:
+            channel, answer = await Channel.await_restore(*line, asked, shift, _PATIENCE)
+        else:
+            own = {"seed": os.urandom(SEED_LENGTH).hex(), "shift": shift, "hostname": name}
+            channel, answer = await Channel.restore(*line, {**told, **own}, _PATIENCE)
         return Clone(channel, int(answer["root_size"]))
     except BaseException:
         await asyncio.shield(vm.stop(force=True))
         raise
 
 
-def _fields(
-    hostname: str, token: str | None, shift: float, cpus: int, memory: int, latent: dict[str, int]
-) -> dict[str, object]:
-    """What a copy is told: see `gavotte.guest.agent.restore`."""
-    return {
-        "seed": os.urandom(SEED_LENGTH).hex(),
-        "shift": shift,
-        "hostname": hostname,
-        "token": token,
-        "cpus": cpus,
-        "memory": memory,
-        "latent": latent,
-    }
+def told_to_copy(template: Template, spec: Spec, token: str | None) -> dict[str, Any]:
+    """What the agent of such a copy is told, beside what is each one's own: see `gavotte.guest.agent.restore`."""
+    kinds = Counter(kind_of(device) for device in spec.devices)
+    growth = _growth(spec.memory, template.layout.memory)
+    return {"token": token, "cpus": spec.cpus, "memory": growth, "latent": dict(kinds)}
 
 
 def _growth(wanted: int, base: int) -> int:
@@ -84,7 +83,3 @@ def _macs(template: Template, places: Sequence[Device], name: str) -> dict[str, 
         id: (card.mac if isinstance(card, Nic) and card.mac else default_mac(name, card.id))
         for id, card in zip(template.macs, cards, strict=True)
     }
-
-
-def _counts(places: Sequence[Device]) -> dict[str, int]:
-    return dict(Counter(kind_of(device) for device in places if not isinstance(device, Latent)))

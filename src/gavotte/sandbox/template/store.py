@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gavotte.errors import HostError, UsageError
-from gavotte.guest.image.cache import root
+from gavotte.places import cache_directory
 from gavotte.sandbox.template.layout import Layout
 from gavotte.values import dataclass
 
@@ -100,9 +100,19 @@ class Template:
         except OSError:
             return 0
 
+    @property
+    def memory(self) -> Path:
+        """The file of its memory."""
+        return self.path / MEMORY
+
+    @property
+    def state(self) -> Path:
+        """The file of its devices' state."""
+        return self.path / _STATE
+
     def open_memory(self) -> int:
         """A descriptor of the memory's file. Raises OSError; and ValueError for one that was cut off."""
-        fd = os.open(self.path / MEMORY, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(self.memory, os.O_RDONLY | os.O_CLOEXEC)
         size = os.fstat(fd).st_size
         if size != self.layout.memory:
             os.close(fd)
@@ -111,7 +121,7 @@ class Template:
 
     def read_state(self, macs: Mapping[str, str] | None = None) -> bytes:
         """The state, with other addresses of the cards. Raises OSError; and ValueError for a damaged one."""
-        state = bytearray((self.path / _STATE).read_bytes())
+        state = bytearray(self.state.read_bytes())
         if zlib.crc32(state) != self.state_crc:
             raise ValueError("its state doesn't fit its checksum")
         for id, mac in (macs or {}).items():
@@ -142,7 +152,7 @@ class Template:
 
 def templates_directory() -> Path:
     """Where they are."""
-    return root() / "templates"
+    return cache_directory() / "templates"
 
 
 def find_template(key: str) -> Template | None:

@@ -1,0 +1,138 @@
+"""A copy of a template begun before there is a way to plan it: as the one that the same words started last time.
+
+To import what plans a machine, checks it and speaks to it takes longer than QEMU takes to start. So a process that is a
+command line begins at once what it has written down of its last start, then imports, plans and checks as ever; and only
+where that comes to the same command line, the same template and the same words is the copy taken. Else it is ended, and
+nobody has seen anything of it. What was written down was checked against that very QEMU binary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from gavotte.errors import GavotteError
+from gavotte.guest.agent import SEED_LENGTH, encode_takeover, pick_resumer
+from gavotte.places import cache_path
+from gavotte.qemu.ahead import Ahead
+from gavotte.qemu.spawn import mark_of
+
+__all__ = ["Headstart", "Start", "traits"]
+
+_FORMAT = 1
+_VARIABLES = ("GAVOTTE_QEMU", "PATH", "GAVOTTE_RUN_DIR", "XDG_RUNTIME_DIR")
+_MOST = 8  # starts that are remembered; the oldest goes first
+_NONSENSE = (OSError, ValueError, KeyError, TypeError, AttributeError, GavotteError)
+
+
+class Start:
+    """What a machine was started with, and its agent told, apart from what is each one's own."""
+
+    def __init__(self, **facts: Any) -> None:
+        self.name: str = facts["name"]
+        self.argv: list[str] = facts["argv"]
+        self.numbers: dict[str, int] = facts["numbers"]  # its fds, each by what it is for
+        self.files: dict[str, str] = facts["files"]  # those of them that are open files
+        self.words: dict[str, str] = facts["words"]  # what is written to the others before QEMU is there
+        self.agent: str = facts["agent"]  # the one that leads to the agent
+        self.token: str = facts["token"]  # the template's
+        self.told: dict[str, Any] = facts["told"]
+        self.binary: list[int] = facts["binary"]
+        self.root: str = facts["root"]  # where the directories of sandboxes are
+
+
+class Headstart:
+    """For one start with these `options`: `name` is the sandbox's, if a copy was begun, and its directory is made; the
+    process is `child`, and the agent answers the request `asked`. As a context manager it ends what nobody has taken.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._key = repr((sorted(options.items()), *(os.environ.get(name) for name in _VARIABLES)))
+        self._start: Start | None = None
+        self._directory = ""
+        self.name = ""
+        self.child: Ahead | None = None
+        self.asked = 0
+        try:
+            self._start = Start(**_remembered()[self._key])
+            if self._start.binary == traits(self._start.argv[0]):
+                self._begin(self._start)
+        except _NONSENSE:
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the copy, if nobody has taken it, and remove its directory."""
+        if self.child is not None:
+            self.child.close()
+        if self._directory:
+            with contextlib.suppress(OSError):  # it isn't empty, or has gone: the sandbox had it
+                os.rmdir(self._directory)
+        self.name, self._directory, self.child = "", "", None
+
+    def child_for(self, token: str, told: Mapping[str, Any]) -> Ahead | None:
+        """The process, if it is a copy of the template that has this token, and its agent was told the same."""
+        if self._start is None or (self._start.token, self._start.told) != (token, told):
+            return None
+        return self.child
+
+    def remember(self, start: Start) -> None:
+        """Have the next one with the same options begin so. A cache that can't be written costs that one its time."""
+        with contextlib.suppress(*_NONSENSE):
+            known = {key: value for key, value in _remembered().items() if key != self._key}
+            rest = dict(list(known.items())[1 - _MOST :])
+            path = _path()
+            draft = f"{path}.{os.getpid()}"
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+                json.dump({"format": _FORMAT, "starts": {**rest, self._key: vars(start)}}, file)
+            os.replace(draft, path)
+
+    def _begin(self, start: Start) -> None:
+        name = f"gavotte-{os.urandom(4).hex()}"
+        argv = [word.replace(start.name, name) for word in start.argv]
+        with contextlib.ExitStack() as undo:
+            files = {}
+            for what, path in start.files.items():
+                files[what] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                undo.callback(os.close, files[what])
+            directory = f"{start.root}/{name}"
+            os.mkdir(directory, 0o700)
+            self.name, self._directory = name, directory
+            child = self.child = Ahead(argv, start.numbers, files, mark_of(directory))
+        for end, words in start.words.items():
+            child.ours[end].send(words.encode())
+        self.asked = pick_resumer()
+        own = {"hostname": name, "seed": os.urandom(SEED_LENGTH).hex(), "shift": 0}
+        request = {"op": "restore", **start.told, **own}
+        child.ours[start.agent].send(encode_takeover(bytes.fromhex(start.token), self.asked, request))
+
+
+def _path() -> str:
+    return f"{cache_path()}/starts.json"
+
+
+def _remembered() -> dict[str, dict[str, Any]]:
+    try:
+        with open(_path(), "rb") as file:
+            value = json.load(file)
+        return dict(value["starts"]) if value["format"] == _FORMAT else {}
+    except _NONSENSE:
+        return {}
+
+
+def traits(path: str) -> list[int]:
+    """What tells a binary from another one at the same place."""
+    status = os.stat(path)
+    return [status.st_ino, status.st_size, status.st_mtime_ns]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import sys
 import time
 from pathlib import Path
@@ -70,32 +69,30 @@ class BareClone(Guest):
     ) -> None:
         self.template, self.growth = template, growth
         files = (kernel, initrd, rootfs)
+        state = os.memfd_create("state", os.MFD_CLOEXEC)
+        os.write(state, template.state.read_bytes())
+        os.lseek(state, 0, os.SEEK_SET)
         super().__init__(
             ("console", "monitor", "agent"),
             lambda fds: [qemu, *command_line(template, *files, accel, {**fds, "memory": template.memory})],
             template.memory,
+            state,
         )
         self.ends["monitor"].settimeout(30)
         self.lines = self.ends["monitor"].makefile("rb")
+        wanted = [{"capability": name, "state": True} for name in ("events", "x-ignore-shared")]
+        self.say("qmp_capabilities")
+        self.say("migrate-set-capabilities", capabilities=wanted)
+        self.say("migrate-incoming", uri=f"fd:{state}")
+        self.say("cont")  # which it does when the state is loaded
+        os.close(state)
 
     def prepare(self) -> None:
-        """Load the state, let it run, and have the agent make it a guest of its own."""
-        self.lines.readline()  # the greeting
-        self.execute("qmp_capabilities")
-        wanted = [{"capability": name, "state": True} for name in ("events", "x-ignore-shared")]
-        self.execute("migrate-set-capabilities", capabilities=wanted)
-        state = os.memfd_create("state", os.MFD_CLOEXEC)
-        os.write(state, self.template.state.read_bytes())
-        os.lseek(state, 0, os.SEEK_SET)
-        self.execute("getfd", fd=state, fdname="state")
-        os.close(state)
-        self.execute("migrate-incoming", uri="fd:state")
+        """Have it run, and have the agent make it a guest of its own."""
         self.wait_for_the_state()
         if self.growth:
             path = "/machine/peripheral/vmem0"
             self.execute("qom-set", path=path, property="requested-size", value=self.growth)
-        while "error" in self.ask("cont"):  # QEMU 7.2, for a moment: "Migration is not finalized yet"
-            pass
         self.restore()
 
     def restore(self) -> None:
@@ -110,30 +107,30 @@ class BareClone(Guest):
             came += self.input.read(1)
         self.wait_for(REPLY, TAKES_OVER)
 
-    def execute(self, command: str, *, fd: int | None = None, **arguments: Any) -> None:
-        """One QMP command, with a descriptor if it has one."""
-        answer = self.ask(command, fd, **arguments)
-        if "error" in answer:
-            raise ConnectionError(f"{command}: {answer['error']['desc']}")
+    def say(self, command: str, **arguments: Any) -> None:
+        self.ends["monitor"].sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
 
-    def ask(self, command: str, fd: int | None = None, **arguments: Any) -> dict[str, Any]:
-        """One QMP command; gives what QEMU says to it. Events before that are dropped."""
-        line = json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
-        socket.send_fds(self.ends["monitor"], [line], [] if fd is None else [fd])
-        while "event" in (answer := self.read_line()):
+    def execute(self, command: str, **arguments: Any) -> None:
+        """One QMP command, and QEMU's answer. Events before that are dropped."""
+        self.say(command, **arguments)
+        while "event" in self.read_line():
             pass
-        return answer
 
     def wait_for_the_state(self) -> None:
-        while (line := self.read_line()).get("event") != "MIGRATION" or line["data"]["status"] != "completed":
-            if line.get("event") == "MIGRATION" and line["data"]["status"] == "failed":
-                raise ConnectionError("the bare QEMU can't load the state")
+        """Until it is loaded and the guest runs: two events, in one order or the other."""
+        wanted = {"RESUME", "MIGRATION"}
+        while wanted:
+            line = self.read_line()
+            if line.get("event") != "MIGRATION" or line["data"]["status"] in ("completed", "failed"):
+                wanted.discard(line.get("event", ""))
 
     def read_line(self) -> dict[str, Any]:
+        """What QEMU says next. An error is one here as well."""
         line = self.lines.readline()
-        if not line:
-            raise ConnectionError("the bare QEMU has gone")
-        return dict(json.loads(line))
+        said = dict(json.loads(line)) if line else {"error": {"desc": "the bare QEMU has gone"}}
+        if "error" in said:
+            raise ConnectionError(said["error"]["desc"])
+        return said
 
     def __exit__(self, *details: object) -> None:
         super().__exit__(*details)
@@ -145,6 +142,7 @@ def command_line(
     template: Template, kernel: str, initrd: str, rootfs: str, accel: str, fds: dict[str, int]
 ) -> list[str]:
     """QEMU's arguments, typed by hand; a test holds them to what Gavotte gives for the same machine."""
+    grows = template.most > 0
     return [
         "-name", "bare,debug-threads=on",
         "-nodefaults", "-no-user-config",
@@ -152,16 +150,17 @@ def command_line(
         "-display", "none", "-no-reboot", "-S",
         "-machine", "q35,usb=off,vmport=off,smbus=off,hpet=off,sata=off,memory-backend=ram0",
         "-accel", accel, "-cpu", "host" if accel == "kvm" else "max",
-        "-smp", f"{template.cpus}", "-m", f"{template.size >> 10}K,maxmem={template.most >> 10}K",
+        "-smp", f"{template.cpus}",
+        "-m", f"{template.size >> 10}K" + (f",maxmem={template.most >> 10}K" if grows else ""),
         "-kernel", kernel, "-initrd", initrd,
         "-append", "console=ttyS0 quiet panic=-1 reboot=t" + ("" if accel == "kvm" else EMULATED)
-                   + " memhp_default_state=online_movable swiotlb=2048",
+                   + (" memhp_default_state=online_movable swiotlb=2048" if grows else ""),
         "-object", '{"qom-type":"rng-random","id":"entropy.file","filename":"/dev/urandom"}',
         "-object", f'{{"qom-type":"memory-backend-file","id":"ram0","size":{template.size},"share":false,'
                    f'"mem-path":"/proc/self/fd/{fds["memory"]}"'
                    + (',"readonly":true,"rom":"off"}' if template.readable else "}"),
-        "-object", f'{{"qom-type":"memory-backend-ram","id":"vmem0-ram","size":{template.most - template.size},'
-                   '"reserve":false}',
+        *(["-object", '{"qom-type":"memory-backend-ram","id":"vmem0-ram",'
+                      f'"size":{template.most - template.size},"reserve":false}}'] if grows else []),
         "-chardev", f"socket,fd={fds['console']},id=console",
         "-chardev", f"socket,fd={fds['monitor']},id=monitor",
         "-chardev", f"socket,fd={fds['agent']},id=agent",
@@ -175,8 +174,8 @@ def command_line(
                    '"name":"gavotte.agent"}',
         "-device", '{"driver":"virtio-blk-pci","id":"root","drive":"root","serial":"gavotte-root"}',
         "-device", '{"driver":"vmgenid","id":"generation","guid":"auto"}',
-        "-device", '{"driver":"virtio-mem-pci","id":"vmem0","memdev":"vmem0-ram","block-size":2097152,'
-                   '"requested-size":0}',
+        *(["-device", '{"driver":"virtio-mem-pci","id":"vmem0","memdev":"vmem0-ram","block-size":2097152,'
+                      '"requested-size":0}'] if grows else []),
         "-incoming", "defer",
     ]
 # fmt: on

@@ -64,12 +64,23 @@ def test_sizes_of_every_day_and_all_devices_share_one_layout() -> None:
         ({"devices": [Nic(f"n{n}", User()) for n in range(2)]}, "nic", 2),
         ({"devices": [Share(f"s{n}", Path("/")) for n in range(5)]}, "share", 8),
         ({"memory": "300M"}, "memory", 256 * MIB),
-        ({"memory": "512M"}, "memory", 512 * MIB),
+        ({"memory": "512M", "cpus": 2}, "memory", 512 * MIB),
+        ({"memory": "512M", "cpus": 2}, "cpus", 4),
     ],
     ids=str,
 )
 def test_what_asks_for_more_than_is_usual_gets_a_larger_layout(options: dict[str, Any], field: str, value: int) -> None:
     assert getattr(layout(**options), field) == value
+
+
+@pytest.mark.parametrize("options", [{}, {"memory": "512M", "cpus": 1}])
+def test_what_asks_for_nothing_gets_a_layout_with_room_for_nothing(options: dict[str, Any]) -> None:
+    assert layout(**options) == Layout(memory=512 * MIB, max_memory=0, cpus=1)
+
+
+@pytest.mark.parametrize("options", [{"cpus": 2}, {"max_cpus": 2}, {"max_memory": "1G"}, {"memory": "511M"}])
+def test_what_asks_for_anything_gets_a_layout_that_many_share(options: dict[str, Any]) -> None:
+    assert (layout(**options).cpus, layout(**options).max_memory) == (4, 16 << 30)
 
 
 def test_devices_sit_in_the_places_of_their_kind_and_the_rest_stays_latent() -> None:

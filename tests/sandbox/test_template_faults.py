@@ -63,7 +63,7 @@ def whole(image: Image, run_directory: None) -> Template:
 @pytest.fixture
 def templates(whole: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of this test's own templates. The images are this user's, so the keys are the same."""
-    monkeypatch.setattr(store, "root", lambda: tmp_path)
+    monkeypatch.setattr(store, "cache_directory", lambda: tmp_path)
     return tmp_path / "templates"
 
 

@@ -114,7 +114,7 @@ def stand_by(line: socket.socket, stdio: list[int], group: int, root: Known | No
         if root is not None:
             take_on(root.user, "")
         send_packet(line, {"op": "ready"})
-        become(await_packet(line), line, null, root)
+        become(*await_packet(line), line, null, root)
     except EOFError:
         pass  # the agent has no use for it any more
     except BaseException as error:
@@ -132,9 +132,9 @@ def find_root(known: Known | None) -> Known | None:
         return None  # the command is told why
 
 
-def become(request: Json, line: socket.socket, null: int, root: Known | None) -> NoReturn:
-    """Become the command. Raises Refusal and OSError where that can't be."""
-    known = root is not None and request["user"] == ROOT and root.signature == signature()
+def become(request: Json, unchanged: bool, line: socket.socket, null: int, root: Known | None) -> NoReturn:
+    """Become the command. Raises Refusal and OSError where that can't be. `unchanged`: the tables of users are."""
+    known = root is not None and request["user"] == ROOT and (unchanged or root.signature == signature())
     user = root.user if root and known else find_user(request["user"])
     if request["tty"]:
         take_terminal(line, request["tty"])

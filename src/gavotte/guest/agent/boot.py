@@ -58,6 +58,7 @@ class Boot:
         mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID)
         mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
         self.protect()
+        write_file("/proc/sys/vm/stat_interval", "60")  # else each second the kernel adds up what few ever read
         resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 20, 1 << 20))  # five for each command; the stage has its own
         self.devices.listen()
         for name in ("virtio_pci", "virtio_console", "virtio_rng"):

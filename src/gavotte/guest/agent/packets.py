@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gavotte.guest.agent import Json
 
 LARGEST_PACKET = 64 << 10  # well below the kernel's default socket buffer
+UNCHANGED = b"="  # before a document: no command has run since the receiver looked at what commands can change
 
 
 def send_packet(sock: socket.socket, value: Json, fds: Sequence[int] = ()) -> None:
@@ -21,10 +22,16 @@ def send_packet(sock: socket.socket, value: Json, fds: Sequence[int] = ()) -> No
     send_document(sock, to_json(value), fds)
 
 
-def send_document(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
-    """Send a JSON document and `fds`. What is too large for a packet goes in a memfd, first among the fds."""
-    if len(data) <= LARGEST_PACKET:
-        socket.send_fds(sock, [data], list(fds))
+def send_document(sock: socket.socket, data: bytes, fds: Sequence[int] = (), *, unchanged: bool = False) -> None:
+    """Send a JSON document and `fds`, with UNCHANGED where that is so. What is too large for a packet goes in a memfd,
+    first among the fds."""
+    if len(data) < LARGEST_PACKET:
+        if unchanged:
+            data = UNCHANGED + data
+        if fds:
+            socket.send_fds(sock, [data], list(fds))
+        else:
+            sock.send(data)
         return
     memfd = os.memfd_create("packet")
     try:
@@ -50,13 +57,15 @@ def receive_packet(sock: socket.socket) -> tuple[Json, list[int]]:
         os.close(memfd)
 
 
-def await_packet(sock: socket.socket) -> Json:
-    """The next message, whose fds aren't of use; EOFError when the other end has gone."""
+def await_packet(sock: socket.socket) -> tuple[Json, bool]:
+    """The next message, whose fds aren't of use, and whether it came with UNCHANGED; EOFError when the other end has
+    gone."""
     data = sock.recv(LARGEST_PACKET + 1, socket.MSG_PEEK)
     if data == b"@" or not data:
-        return receive_packet(sock)[0]
+        return receive_packet(sock)[0], False
     sock.recv(1)  # the rest of the packet goes with it; one that stays would break the line at its end
-    return from_json(data)
+    unchanged = data.startswith(UNCHANGED)
+    return from_json(data[1:] if unchanged else data), unchanged
 
 
 class Refusal(Exception):

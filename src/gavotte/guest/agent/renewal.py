@@ -27,12 +27,19 @@ def reseed(seed: bytes) -> None:
     """Have all random numbers from now on depend on `seed`: those of the kernel, and of who asks it for some."""
     if len(seed) < SEED_LENGTH:
         raise Refusal("malformed", f"a seed has {SEED_LENGTH} bytes at least, not {len(seed)}")
-    fd = os.open("/dev/urandom", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.ioctl(fd, RNDADDENTROPY, struct.pack(f"ii{len(seed)}s", len(seed) * 8, len(seed), seed))
-        fcntl.ioctl(fd, RNDRESEEDCRNG)
-    finally:
-        os.close(fd)
+    fd = open_random()
+    fcntl.ioctl(fd, RNDADDENTROPY, struct.pack(f"ii{len(seed)}s", len(seed) * 8, len(seed), seed))
+    fcntl.ioctl(fd, RNDRESEEDCRNG)
+
+
+def open_random() -> int:
+    """The kernel's generator, opened once: a copy of a guest has no time for that."""
+    if not _opened:
+        _opened.append(os.open("/dev/urandom", os.O_RDWR | os.O_CLOEXEC))
+    return _opened[0]
+
+
+_opened: list[int] = []
 
 
 def set_clock(seconds: float) -> None:
@@ -63,9 +70,11 @@ def names(hostname: str) -> dict[str, str]:
 class Identity:
     """Who the machine is, as its commands see it. What it is changed by is opened beforehand: a copy has no time."""
 
-    def __init__(self, root: str, stage: int) -> None:
-        """`root` is where the commands' root is, `stage` a process in their namespaces."""
-        self.files = {path: os.open(root + path, os.O_WRONLY | os.O_CLOEXEC) for path in names("")}
+    def __init__(self, root: str, stage: int, hostname: str) -> None:
+        """`root` is where the commands' root is, `stage` a process in their namespaces; its `hostname` is the old one.
+        One of the same length is quicker to change to."""
+        self.lengths = {path: len(text) for path, text in names(hostname).items()}
+        self.files = {path: os.open(root + path, os.O_WRONLY | os.O_CLOEXEC) for path in self.lengths}
         self.ours = os.open("/proc/self/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
         self.theirs = os.open(f"/proc/{stage}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -74,7 +83,9 @@ class Identity:
         self.rename_host(hostname)
         for path, text in names(hostname).items():
             fd = self.files[path]
-            os.ftruncate(fd, os.pwrite(fd, text.encode(), 0))
+            written = os.pwrite(fd, text.encode(), 0)
+            if written != self.lengths[path]:
+                os.ftruncate(fd, written)
         close_all((*self.files.values(), self.ours, self.theirs))
 
     def rename_host(self, hostname: str) -> None:

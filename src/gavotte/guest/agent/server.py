@@ -214,7 +214,7 @@ class Agent:
             from gavotte.guest.agent.restore import Restore
 
             self.restorer = Restore
-            Restore.prepare(self)
+            Restore.prepare(self, request["hostname"])
         return {"root_size": size}
 
     def check_token(self, text: Json) -> bytes:

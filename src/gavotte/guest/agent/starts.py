@@ -99,7 +99,7 @@ class Starts:
             company = standby.company or len(self.channels) > 0
             if company and self.agent.stage is not None:  # a command may have stopped all that it sees
                 self.agent.tell(self.agent.stage, {"op": "signal", "pid": standby.pid, "signal": signal.SIGCONT})
-            send_document(standby.line, start.document)
+            send_document(standby.line, start.document, unchanged=not company)
         except OSError:  # it has ended, as by a `kill -9 -1`
             standby.close()
             self.waiting.appendleft(start)

@@ -32,6 +32,8 @@ __all__ = ["build_template", "space_for"]
 
 _SPARE = 64 << 20  # bytes beside the memory's own
 
+_HOSTNAME = "gavotte-template"  # as long as the names that sandboxes are given: a copy changes to one at once
+
 # What is read here lies in the page cache of each copy. What is looked up is known there, also that it isn't in the
 # first directories of PATH.
 _READ = """
@@ -102,7 +104,7 @@ async def _boot(vm: QemuVm, seconds: float, token: str) -> tuple[bytes, int]:
     """Boot it, make its root and what commands need, and have it stand still; its state, and the size of its root."""
     channel = await start_machine(vm, seconds)
     try:
-        fields = {"root": ROOT, "hostname": "template", "token": token, "latent": True}
+        fields = {"root": ROOT, "hostname": _HOSTNAME, "token": token, "latent": True}
         reply = await channel.request("setup", time=time.time(), deadline=seconds, **fields)
         for argv in _WARM:
             await _run(channel, argv)

@@ -124,7 +124,7 @@ def processes(setting: Setting, options: dict[str, Any], rounds: int, tick: Call
     as that of an installed program is, whatever the bench itself was told."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    argv = [sys.executable, "-m", "gavotte.faces.cli", "run", "-q", *words, "--", "true"]
+    argv = [str(Path(sys.executable).with_name("gavotte")), "run", "-q", *words, "--", "true"]
     subprocess.run(argv, env=environment, check=True, stdin=subprocess.DEVNULL, timeout=300)
     ours, bare = [], []
     with Template(find(options, "512M"), sealed=False) as template:
@@ -145,7 +145,7 @@ def processes(setting: Setting, options: dict[str, Any], rounds: int, tick: Call
     text = f"bare + {more * 1000:.0f} ms: {pair(ours, bare)}"
     bound = f"<= bare clone + {PROCESS_BOUND * 1000:.0f} ms"
     samples = {"gavotte s": ours, "bare s": bare}
-    return [Row("`python -m gavotte.faces.cli run -q -- true`", text, bound, more <= PROCESS_BOUND, samples)]
+    return [Row("`gavotte run -q -- true`", text, bound, more <= PROCESS_BOUND, samples)]
 
 
 # --- one from the pool ------------------------------------------------------------------------------------------------

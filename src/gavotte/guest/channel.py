@@ -113,15 +113,16 @@ class Channel:
         shift: float,
         deadline: float = 30.0,
     ) -> tuple[Channel, dict[str, Any]]:
-        """The same where the request was sent before, under the number `asked` and without a shift of the clock."""
+        """The same where the request was sent before, under the number `asked` and without a shift of the clock: that
+        is done before any command is started, which would be refused if it couldn't be."""
         channel = cls(sock, last_words)
         try:
-            taking = channel._await_line(bytes.fromhex(token), asked, deadline)
-            answers = await asyncio.gather(taking, channel.request("renew", shift=shift, deadline=deadline))
+            renewal = agent.encode_json(agent.REQUEST, agent.pick_resumer(), {"op": "renew", "shift": shift})
+            answer = await channel._await_line(bytes.fromhex(token), asked, deadline, renewal)
         except BaseException:
             await channel.close()
             raise
-        return channel, await channel._restored(answers[0])
+        return channel, await channel._restored(answer)
 
     async def _restored(self, answer: dict[str, Any]) -> dict[str, Any]:
         if problem := answer.get("problem"):
@@ -179,16 +180,15 @@ class Channel:
             raise
         return future
 
-    async def _await_line(self, token: bytes, number: int, deadline: float, request: bytes = b"") -> dict[str, Any]:
-        """Send the `request` to take the line over, if it wasn't sent before; gives the answer, which `number` tells
-        from what comes before it."""
+    async def _await_line(self, token: bytes, number: int, deadline: float, request: bytes) -> dict[str, Any]:
+        """Send a `request`; gives the answer to the one that takes the line over, which `number` tells from what comes
+        before it."""
         self._needle = token + agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4]  # but for the length
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._requests[number] = future
         try:
             async with asyncio.timeout(deadline):
-                if request:
-                    await self.send(request)
+                await self.send(request)
                 return dict(await future)
         except TimeoutError:
             raise AgentError(

@@ -95,7 +95,7 @@ class Headstart:
             rest = dict(list(known.items())[1 - _MOST :])
             path = _path()
             draft = f"{path}.{os.getpid()}"
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
                 json.dump({"format": _FORMAT, "starts": {**rest, self._key: vars(start)}}, file)
             os.replace(draft, path)
 
@@ -126,6 +126,9 @@ def _path() -> str:
 def _remembered() -> dict[str, dict[str, Any]]:
     try:
         with open(_path(), "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.getuid() or status.st_mode & 0o022:
+                return {}  # what it says is run
             value = json.load(file)
         return dict(value["starts"]) if value["format"] == _FORMAT else {}
     except _NONSENSE:

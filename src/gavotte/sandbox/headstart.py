@@ -19,7 +19,9 @@ from gavotte.errors import GavotteError
 from gavotte.guest.agent import SEED_LENGTH, encode_takeover, pick_resumer
 from gavotte.places import cache_path
 from gavotte.qemu.ahead import Ahead
+from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.spawn import mark_of
+from gavotte.sandbox.owner import OWNER, write_owner
 
 __all__ = ["Headstart", "Start", "traits"]
 
@@ -46,15 +48,14 @@ class Start:
 
 
 class Headstart:
-    """For one start with these `options`: `name` is the sandbox's, if a copy was begun, and its directory is made; the
-    process is `child`, and the agent answers the request `asked`. As a context manager it ends what nobody has taken.
-    """
+    """For one start with these `options`: if a copy was begun, its process is `child`, and its agent answers the
+    request `asked`. As a context manager it ends what nobody has taken."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._key = repr((sorted(options.items()), *(os.environ.get(name) for name in _VARIABLES)))
         self._start: Start | None = None
         self._directory = ""
-        self.name = ""
+        self._name = ""
         self.child: Ahead | None = None
         self.asked = 0
         try:
@@ -78,9 +79,15 @@ class Headstart:
         if self.child is not None:
             self.child.close()
         if self._directory:
-            with contextlib.suppress(OSError):  # it isn't empty, or has gone: the sandbox had it
+            with contextlib.suppress(OSError):  # a sweeper of /tmp may have been there
+                os.unlink(f"{self._directory}/{OWNER}")
                 os.rmdir(self._directory)
-        self.name, self._directory, self.child = "", "", None
+        self._name, self._directory, self.child = "", "", None
+
+    def claim(self) -> str:
+        """The name of a sandbox, whose directory is made and the caller's from now on; empty if nothing was begun."""
+        self._directory = ""
+        return self._name
 
     def child_for(self, token: str, told: Mapping[str, Any]) -> Ahead | None:
         """The process, if it is a copy of the template that has this token, and its agent was told the same."""
@@ -109,7 +116,8 @@ class Headstart:
                 undo.callback(os.close, files[what])
             directory = f"{start.root}/{name}"
             os.mkdir(directory, 0o700)
-            self.name, self._directory = name, directory
+            self._name, self._directory = name, directory
+            write_owner(directory, ProcessId.of(os.getpid()))
             child = self.child = Ahead(argv, start.numbers, files, mark_of(directory))
         for end, words in start.words.items():
             child.ours[end].send(words.encode())

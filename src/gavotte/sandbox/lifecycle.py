@@ -119,8 +119,6 @@ class AsyncSandbox:
         self.state = State.RUNNING
 
     async def _start(self, directory: RunDirectory | None, sealed: bool, headstart: Headstart | None) -> None:
-        if begun := headstart is not None and headstart.name:
-            self.name = begun
         with self.phases.phase("sweep"):
             sweep()
         with self.phases.phase("image"):
@@ -130,6 +128,8 @@ class AsyncSandbox:
             choice = await choose_accel(binary, self.spec, files)
             self.accel, self.accel_reason = choice.accel, choice.why
         if directory is None:
+            begun = headstart.claim() if headstart is not None else ""
+            self.name = begun or self.name
             directory = self._directory = self._stack.enter_context(RunDirectory(self.name, made=bool(begun)))
             if self.spec.keep:
                 (directory.path / UNFINISHED).touch()

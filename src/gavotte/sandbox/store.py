@@ -15,13 +15,13 @@ from typing import NamedTuple, Self
 from gavotte.errors import HostError, InUse, NoSuchSandbox
 from gavotte.qemu.flock import Flock
 from gavotte.qemu.pids import ProcessId, boot_id
+from gavotte.sandbox.owner import OWNER, write_owner
 
 __all__ = ["REGISTER", "UNFINISHED", "RunDirectory", "run_root", "sweep"]
 
 REGISTER = "register.json"  # a file in the directory of a sandbox that stays in the register when it has ended
 
 UNFINISHED = "unfinished"  # a file in the directory of a sandbox to be kept, until another process could take it over
-_OWNER = "owner.json"
 _STATE = "state.json"
 _LOG = re.compile(r"\.log(\.\d+)?$")
 _NOBODY = ProcessId(0, -1)
@@ -59,7 +59,7 @@ class RunDirectory:
     """
 
     def __init__(self, name: str, *, made: bool = False) -> None:
-        """`made`: it is there, and empty: see `headstart`."""
+        """`made`: it is there, with this process as its owner: see `headstart`."""
         self.path = run_root() / name
         self._maker = os.getpid()
         self._lock: Flock | None = None
@@ -94,18 +94,13 @@ class RunDirectory:
 
     def _own(self) -> None:
         self._lock = Flock(os.open(self.path, _DIRECTORY | os.O_NOFOLLOW))
-        self._write_owner(ProcessId.of(os.getpid()))
-
-    def _write_owner(self, owner: ProcessId) -> None:
-        draft = self.path / f"{_OWNER}.new"
-        draft.write_text(json.dumps(owner._asdict()))
-        draft.rename(self.path / _OWNER)
+        write_owner(self.path, ProcessId.of(os.getpid()))
 
     def leave(self) -> None:
         """Let it stay, with nobody as its owner: the sandbox runs on, and another process may `attach`."""
         if os.getpid() == self._maker and self._lock is not None:
             with contextlib.suppress(OSError):  # whoever has it next writes it anew
-                self._write_owner(_NOBODY)
+                write_owner(self.path, _NOBODY)
             self._lock.release()
             self._lock = None
 
@@ -204,7 +199,7 @@ def _remove(directory: Path) -> None:
 def _owner(directory: Path) -> ProcessId | None:
     """The process that the record names. None where there is none, or none that makes sense."""
     try:
-        return _process(json.loads((directory / _OWNER).read_text()))
+        return _process(json.loads((directory / OWNER).read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -220,12 +215,12 @@ def _owner_lives(directory: Path) -> bool:
     """What the record says; the lock is asked only without one, since a file system may have none."""
     if (owner := _owner(directory)) is not None:
         return owner.lives
-    if (directory / _OWNER).exists():
+    if (directory / OWNER).exists():
         return _is_locked(directory)
     # it is being made this moment, or its maker died in that moment: old ones are nobody's.
     # With anything else in it, it is no directory of ours: GAVOTTE_RUN_DIR may point to somebody's home
     young = not _older_than(directory, 60)
-    return young or any(path.name != f"{_OWNER}.new" for path in directory.iterdir()) or _is_locked(directory)
+    return young or any(path.name != f"{OWNER}.new" for path in directory.iterdir()) or _is_locked(directory)
 
 
 def _is_locked(directory: Path) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gavotte.errors import QmpProtocolError, UsageError
-from gavotte.qmp.wire import MAX_LINE, Decoder, Event, Greeting, Json, Message, Refusal, Reply, encode
+from gavotte.qmp.wire import MAX_LINE, Decoder, Event, Greeting, Json, Message, Refusal, Reply, encode, encode_opening
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=20)  # what QEMU takes for characters
 JSON = st.recursive(
@@ -116,6 +116,17 @@ def test_an_encoded_command_is_one_line_of_json_that_says_the_same(
 def test_arguments_that_json_cannot_say_are_the_callers_error(value: Any) -> None:
     with pytest.raises(UsageError, match="arguments: can't be written as JSON for x"):
         encode("x", {"a": value}, id="1")
+
+
+def test_commands_that_open_a_connection_are_lines_whose_ids_count_from_one() -> None:
+    said = encode_opening([("first", {"a": [1]}), ("second", None), ("third", {})])
+    assert said == encode("first", {"a": [1]}, id="1") + encode("second", id="2") + encode("third", id="3")
+    assert encode_opening([]) == b""
+
+
+def test_an_opening_that_json_cannot_say_is_the_callers_error() -> None:
+    with pytest.raises(UsageError, match="arguments: can't be written as JSON for second"):
+        encode_opening([("first", None), ("second", {"a": math.nan})])
 
 
 def test_arguments_that_contain_themselves_are_the_callers_error() -> None:

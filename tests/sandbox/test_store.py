@@ -148,6 +148,32 @@ def test_a_name_that_is_taken_costs_its_owner_nothing() -> None:
         assert (directory.path / "owner.json").is_file()
 
 
+def test_a_directory_that_was_made_for_it_is_taken_and_goes_with_its_block(root: Path) -> None:
+    run_root()
+    (root / "a").mkdir(mode=0o700)
+    with RunDirectory("a", made=True) as directory:
+        assert [path.name for path in directory.path.iterdir()] == ["owner.json"]
+        with pytest.raises(HostError, match="File exists"):
+            RunDirectory("a")
+    assert list(root.iterdir()) == []
+
+
+def test_one_that_was_made_and_has_gone_is_made_again(root: Path) -> None:
+    with RunDirectory("a", made=True) as directory:
+        assert directory.path.stat().st_mode & 0o7777 == 0o700
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["precious", "nothing"])
+def test_a_link_is_no_directory_that_was_made_for_it(to: str, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (run_root() / "a").symlink_to(tmp_path / to)
+    with pytest.raises(HostError, match=str(root / "a")):
+        RunDirectory("a", made=True)
+    assert (root / "a").is_symlink()
+    assert list((tmp_path / "precious").iterdir()) == []
+
+
 # the sweep
 
 

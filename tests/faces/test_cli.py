@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import gavotte as package
+from gavotte.faces import cli, detached
 from gavotte.guest.image import Image
 from tests.support.command_line import GAVOTTE, Ended, gavotte, read_until, started
 from tests.support.programs import start_options
@@ -97,6 +99,33 @@ def test_help_is_status_0_on_stdout(words: list[str]) -> None:
     ended = gavotte(*words)
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout.startswith(b"usage: gavotte")
+
+
+COMMANDS = {"run", "explain", "check", "image", "template", "qemu", "qmp", *detached.COMMANDS}
+
+
+def test_help_lists_every_command() -> None:
+    text = gavotte("--help").stdout.decode()
+    assert set(re.findall(r"^    (\w+) ", text, re.MULTILINE)) == COMMANDS
+
+
+@pytest.mark.parametrize("words", [["dance"], ["runs"], ["dance", "run"], [""]], ids=str)
+def test_a_word_that_is_no_command_is_answered_with_all_that_there_are(words: list[str]) -> None:
+    ended = gavotte(*words)
+    assert_refused(ended, 2, f"invalid choice: {words[0]!r}")
+    choices = ended.stderr.decode().splitlines()[0].partition("choose from")[2]
+    assert set(re.findall(r"\w+", choices)) == COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_a_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"usage: gavotte {command} ")
+    assert "options:" in out
 
 
 def test_version() -> None:
@@ -283,6 +312,14 @@ def test_a_listing_into_a_full_device_or_a_broken_pipe_says_so_without_a_traceba
     finally:
         os.close(writer)
     assert (broken.returncode, broken.stderr) == (128 + 13, b"")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_the_exit_status_is_right_without_standard_streams(closed: str) -> None:
+    for words, status in (("run --nope", 2), ("run --qemu /no/such/qemu -- true", 125), ("image path ffff0000", 125)):
+        line = ["sh", "-c", f'"$@" {words} {closed}', "sh", *GAVOTTE]
+        ended = subprocess.run(line, capture_output=True, timeout=30, check=False)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", b"")
 
 
 def test_nothing_heavy_is_imported_for_a_usage_error() -> None:

@@ -55,7 +55,7 @@ class Headstart:
         self._key = repr((sorted(options.items()), *(os.environ.get(name) for name in _VARIABLES)))
         self._start: Start | None = None
         self._directory = ""
-        self._name = ""
+        self.name = ""
         self.child: Ahead | None = None
         self.asked = 0
         try:
@@ -82,12 +82,12 @@ class Headstart:
             with contextlib.suppress(OSError):  # a sweeper of /tmp may have been there
                 os.unlink(f"{self._directory}/{OWNER}")
                 os.rmdir(self._directory)
-        self._name, self._directory, self.child = "", "", None
+        self.name, self._directory, self.child = "", "", None
 
     def claim(self) -> str:
         """The name of a sandbox, whose directory is made and the caller's from now on; empty if nothing was begun."""
         self._directory = ""
-        return self._name
+        return self.name
 
     def child_for(self, token: str, told: Mapping[str, Any]) -> Ahead | None:
         """The process, if it is a copy of the template that has this token, and its agent was told the same."""
@@ -116,7 +116,7 @@ class Headstart:
                 undo.callback(os.close, files[what])
             directory = f"{start.root}/{name}"
             os.mkdir(directory, 0o700)
-            self._name, self._directory = name, directory
+            self.name, self._directory = name, directory
             write_owner(directory, ProcessId.of(os.getpid()))
             child = self.child = Ahead(argv, start.numbers, files, mark_of(directory))
         for end, words in start.words.items():

@@ -27,19 +27,26 @@ def reseed(seed: bytes) -> None:
     """Have all random numbers from now on depend on `seed`: those of the kernel, and of who asks it for some."""
     if len(seed) < SEED_LENGTH:
         raise Refusal("malformed", f"a seed has {SEED_LENGTH} bytes at least, not {len(seed)}")
-    fd = open_random()
-    fcntl.ioctl(fd, RNDADDENTROPY, struct.pack(f"ii{len(seed)}s", len(seed) * 8, len(seed), seed))
-    fcntl.ioctl(fd, RNDRESEEDCRNG)
+    fd = _held[0] if _held else _open_random()
+    try:
+        fcntl.ioctl(fd, RNDADDENTROPY, struct.pack(f"ii{len(seed)}s", len(seed) * 8, len(seed), seed))
+        fcntl.ioctl(fd, RNDRESEEDCRNG)
+    finally:
+        if not _held:
+            os.close(fd)
 
 
-def open_random() -> int:
-    """The kernel's generator, opened once: a copy of a guest has no time for that."""
-    if not _opened:
-        _opened.append(os.open("/dev/urandom", os.O_RDWR | os.O_CLOEXEC))
-    return _opened[0]
+def hold_random() -> None:
+    """Have the kernel's generator open from now on: a copy of a guest has no time for that."""
+    if not _held:
+        _held.append(_open_random())
 
 
-_opened: list[int] = []
+def _open_random() -> int:
+    return os.open("/dev/urandom", os.O_RDWR | os.O_CLOEXEC)
+
+
+_held: list[int] = []
 
 
 def set_clock(seconds: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from gavotte.guest.agent import REPLY, encode_json
 from gavotte.guest.agent.online import total_memory, turn_processors
 from gavotte.guest.agent.packets import NONSENSE, Refusal, problem
-from gavotte.guest.agent.renewal import Identity, open_random, reseed, shift_clock
+from gavotte.guest.agent.renewal import Identity, hold_random, reseed, shift_clock
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Restore:
         """Do beforehand what a copy needn't wait for."""
         if agent.stage is not None:
             cls.identity = Identity(agent.boot.ROOT, agent.stage.pid, hostname)
-        open_random()
+        hold_random()
         cls.root_size = agent.boot.root_size()
 
     def __init__(self, agent: Agent, channel: int, request: dict[str, Json]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from gavotte.guest.image import Image
 from gavotte.sandbox.headstart import traits
-from tests.support.command_line import Ended, gavotte, read_until, started, wait_for_qemu
+from tests.support.command_line import GAVOTTE, Ended, gavotte, read_until, started, wait_for_qemu
 from tests.support.orphans import no_orphans
 from tests.support.templates import CLOCK, own_cache
 
@@ -158,6 +158,24 @@ def test_runs_at_once_each_have_their_own(cache: Cache) -> None:
         for process in (one, other):
             process.communicate(b"on\n", timeout=PATIENCE)
             assert process.returncode == 0
+
+
+def test_a_number_that_somebody_elses_file_has_here_costs_time_only(cache: Cache) -> None:
+    """Shells, make and the like leave files open in what they start."""
+    ok(cache.run("true"))
+    numbers = cache.only()[1]["numbers"]
+    env = {**os.environ, **cache.env}
+    line = ["bash", "-c", f'exec "$@" {numbers["agent"]}< /dev/zero', "bash", *GAVOTTE, *RUN, "--", "echo", "fine"]
+    for _ in range(2):
+        with no_orphans():
+            ended = subprocess.run(
+                line, stdin=subprocess.DEVNULL, capture_output=True, timeout=90, env=env, check=False
+            )
+        assert ok(ended) == "fine\n"
+    before = cache.written
+    assert cache.only()[1]["numbers"] != numbers
+    assert ok(cache.run("echo", "ahead")) == "ahead\n"
+    assert cache.written == before
 
 
 # what was begun and is of no use

@@ -22,6 +22,7 @@ LONGEST = (
     "faces/test_run_terminal.py",
     "test_gates.py",
     "faces/test_cli.py",
+    "faces/test_headstart_cli.py",
     "faces/test_detached.py",
     "hypervisor/test_resize.py",
     "sandbox/test_sweep_vm.py",

@@ -314,8 +314,8 @@ def test_a_listing_into_a_full_device_or_a_broken_pipe_says_so_without_a_traceba
     assert (broken.returncode, broken.stderr) == (128 + 13, b"")
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_the_exit_status_is_right_without_standard_streams(closed: str) -> None:
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_the_exit_status_is_right_without_standard_streams_and_with_full_ones(closed: str) -> None:
     for words, status in (("run --nope", 2), ("run --qemu /no/such/qemu -- true", 125), ("image path ffff0000", 125)):
         line = ["sh", "-c", f'"$@" {words} {closed}', "sh", *GAVOTTE]
         ended = subprocess.run(line, capture_output=True, timeout=30, check=False)

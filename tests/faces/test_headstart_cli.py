@@ -20,6 +20,7 @@ from gavotte.guest.image import Image
 from gavotte.sandbox.headstart import traits
 from tests.support.command_line import GAVOTTE, Ended, gavotte, read_until, started, wait_for_qemu
 from tests.support.orphans import no_orphans
+from tests.support.processes import processes_of
 from tests.support.templates import CLOCK, own_cache
 
 pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("image")]
@@ -179,6 +180,25 @@ def test_a_number_that_somebody_elses_file_has_here_costs_time_only(cache: Cache
 
 
 # what was begun and is of no use
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"token": "00" * 16}, {"told": {"cpus": 2}}, {"words": {"monitor": "{}"}}],
+    ids=lambda change: next(iter(change)),
+)
+def test_one_that_differs_ends_before_the_command_runs(cache: Cache, change: dict[str, Any]) -> None:
+    key, facts = cache.only()
+    try:
+        cache.write({key: {**facts, **change}})
+        with started(*RUN, "--", "sh", "-c", "hostname; read line", env={**os.environ, **cache.env}) as process:
+            name = read_until(process.stdout, b"\n").decode().strip()
+            assert len(processes_of(name)) == 1
+            process.communicate(b"on\n", timeout=PATIENCE)
+            assert process.returncode == 0
+        assert cache.only()[1]["token"] == facts["token"]  # written anew
+    finally:
+        cache.write({key: facts})
 
 
 @contextmanager

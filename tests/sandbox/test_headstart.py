@@ -99,6 +99,11 @@ def starts(cache: Path) -> dict[str, dict[str, Any]]:
     return dict(json.loads((cache / "starts.json").read_text())["starts"])
 
 
+def facts(start: Start) -> dict[str, Any]:
+    """All that isn't one start's own."""
+    return {name: value for name, value in vars(start).items() if name not in ("name", "argv", "numbers")}
+
+
 def heard(sock: socket.socket) -> bytes:
     sock.settimeout(DEADLINE)
     return sock.recv(65536)
@@ -110,7 +115,7 @@ def expect_nothing(options: dict[str, Any] = OPTIONS) -> None:
     entries = set(run_root().iterdir())
     with Headstart(options) as begun:
         assert (begun.name, begun.child) == ("", None)
-        assert begun.child_for(TOKEN, TOLD) is None
+        assert begun.child_for({"token": TOKEN, "told": TOLD}) is None
         assert children_of(os.getpid()).keys() == before
         assert set(run_root().iterdir()) == entries
 
@@ -176,13 +181,33 @@ def test_several_are_begun_at_once_each_with_its_own_name(known: Start) -> None:
 # whose it is
 
 
-def test_it_is_for_a_copy_of_that_template_whose_agent_is_told_the_same(known: Start) -> None:
+def test_it_is_for_who_would_start_it_with_the_very_same(known: Start) -> None:
     with Headstart(OPTIONS) as begun:
-        assert begun.child_for(TOKEN, dict(TOLD)) is begun.child is not None
-        assert begun.child_for("00" * 16, TOLD) is None
-        for other in ({"cpus": 2}, {"memory": 1}, {"latent": {"disk": 1}}, {"token": TOKEN}, {"more": 1}):
-            assert begun.child_for(TOKEN, {**TOLD, **other}) is None
-        assert begun.child_for(TOKEN, {}) is None
+        assert begun.child_for(facts(known)) is begun.child is not None
+        assert begun.numbers == NUMBERS
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"token": "00" * 16},
+        {"words": {"monitor": WORDS + "{}"}},
+        {"files": {}},
+        {"binary": [1, 2, 3]},
+        {"root": "/elsewhere"},
+        {"agent": "console"},
+        *({"told": {**TOLD, **each}} for each in ({"cpus": 2}, {"memory": 1}, {"latent": {"disk": 1}}, {"more": 1})),
+        {"told": {}},
+    ],
+    ids=str,
+)
+def test_one_that_nobody_will_take_ends_at_once(known: Start, other: dict[str, Any]) -> None:
+    before = children_of(os.getpid()).keys()
+    with Headstart(OPTIONS) as begun:
+        assert begun.child_for({**facts(known), **other}) is None
+        assert begun.child is None
+        assert children_of(os.getpid()).keys() == before
+        assert begun.claim() in {path.name for path in run_root().iterdir()}  # which the sandbox has all the same
 
 
 def test_one_that_nobody_takes_ends_with_the_block_and_its_directory_with_it(known: Start) -> None:
@@ -210,7 +235,7 @@ def test_a_directory_that_the_sandbox_has_claimed_goes_with_the_sandbox(known: S
 def test_one_that_was_taken_goes_on(known: Start) -> None:
     async def main() -> None:
         with Headstart(OPTIONS) as begun:
-            ahead = begun.child_for(TOKEN, TOLD)
+            ahead = begun.child_for({"token": TOKEN, "told": TOLD})
             assert ahead is not None
             heard(ahead.ours["agent"])
             socks = [ahead.pair(why)[0] for why in ("console", "monitor", "agent")]
@@ -325,6 +350,8 @@ def test_nothing_is_begun_where_there_is_no_run_directory_any_more(known: Start)
         {"told": None},
         {"told": []},
         {"name": 5},
+        {"argv": []},
+        {"numbers": {**NUMBERS, "agent": 1 << 40}},
         {"root": "/no/such/place"},
         {"binary": None},
     ],

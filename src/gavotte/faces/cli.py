@@ -55,14 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _FAILED
         if os.environ.get("GAVOTTE_DEBUG"):
             raise
-        print(f"gavotte: a bug: {error!r}\n  next: run again with GAVOTTE_DEBUG=1 and report it", file=sys.stderr)
+        _tell(f"gavotte: a bug: {error!r}\n  next: run again with GAVOTTE_DEBUG=1 and report it")
         return _FAILED
 
 
 def program() -> NoReturn:
     """Run this process's command line, and end the process at once: to take the interpreter down in good order would
     take 30 ms and more, with nothing in it that needs that."""
-    status = main()
+    try:
+        status = main()
+    except SystemExit as end:  # of the parser, or of a signal
+        status = end.code if isinstance(end.code, int) else 0
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(status)
@@ -81,6 +84,12 @@ def _reserve_standard_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  # for as long as the process lives
+
+
+def _tell(text: str) -> None:
+    """A line on stderr. Where it can't be written there is still the exit status."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def _flush() -> None:
@@ -127,9 +136,9 @@ def _complain(error: GavotteError, words: Sequence[str]) -> None:
     if isinstance(error, InvalidMachine):
         for problem in error.problems:
             text = f"{problem}; {problem.hint}" if problem.hint else str(problem)
-            print(f"gavotte: {harmless(text)}", file=sys.stderr)
+            _tell(f"gavotte: {harmless(text)}")
         if words[0] != "qemu":  # there, the problems are in a file of the user's
-            print(f"  next: gavotte {words[0]} --help", file=sys.stderr)
+            _tell(f"  next: gavotte {words[0]} --help")
         return
     message, hint = error.message, error.hint
     if isinstance(error, UsageError) and error.path == "argv":
@@ -139,11 +148,11 @@ def _complain(error: GavotteError, words: Sequence[str]) -> None:
         message = f"--{error.path.replace('_', '-')}: {error.problem}"
     if isinstance(error, NoSuchSandbox):
         message = error.problem
-    print(f"gavotte: {message}", file=sys.stderr)
+    _tell(f"gavotte: {message}")
     if isinstance(error, UsageError):
         hint = hint or f"gavotte {words[0]} --help"
     if hint:
-        print(f"  next: {hint}", file=sys.stderr)
+        _tell(f"  next: {hint}")
 
 
 # --- run and explain -------------------------------------------------------------------------------------------------
@@ -231,7 +240,7 @@ class _Parser(argparse.ArgumentParser):
     """One message and the way to the help, instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"gavotte: {message}\n  next: {self.prog} --help", file=sys.stderr)
+        _tell(f"gavotte: {message}\n  next: {self.prog} --help")
         raise SystemExit(2)
 
 

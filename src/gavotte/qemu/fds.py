@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -15,6 +16,7 @@ from gavotte.errors import HostError, StateError
 __all__ = ["FdEntry", "FdLedger", "socketpair"]
 
 _FIRST_FREE = 3  # 0, 1 and 2 are the child's standard streams
+_FIRST_OURS = 64  # above what shells and interpreters have open, so that one start has the same numbers as the last
 
 
 class HasFileno(Protocol):
@@ -48,14 +50,15 @@ class FdLedger:
     def give(self, file: int | HasFileno, why: str) -> int:
         """Takes `file` over, closing the caller's own, and gives the number under which the child sees it.
 
-        The number is a new one, never 0, 1 or 2, which a host that runs without standard streams hands out.
+        The number is a new one, from 64 on where the limit allows that, and never 0, 1 or 2, which a host that runs
+        without standard streams hands out.
 
         Raises StateError when the ledger is spent, HostError when there are no fds left.
         """
         try:
             self._check_open()
             with _fd_limit(why):
-                number = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+                number = _duplicate(file)
         finally:
             os.close(file) if isinstance(file, int) else file.close()
         self._entries.append(FdEntry(number, why))
@@ -103,6 +106,15 @@ class FdLedger:
 
     def __repr__(self) -> str:
         return f"<FdLedger{' spent' if self._closed else ''} {', '.join(map(str, self._entries)) or 'empty'}>"
+
+
+def _duplicate(file: int | HasFileno) -> int:
+    try:
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _FIRST_OURS)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EMFILE):  # so many aren't allowed, or all above are in use
+            raise
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
 
 
 def socketpair() -> tuple[socket.socket, socket.socket]:

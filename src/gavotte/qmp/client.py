@@ -206,8 +206,10 @@ class QmpClient:
             async with asyncio.timeout_at(until):
                 await asyncio.gather(*(call.answer for call in calls.values()))
         except TimeoutError:
-            id = next(id for id in calls if id in self._calls)
-            raise self._late(calls[id], id, deadline) from self._fault
+            for id, call in calls.items():
+                if not call.answer.done() or call.answer.cancelled():  # else it came in the same moment, and wins
+                    raise self._late(call, id, deadline) from self._fault
+                call.answer.result()
         finally:
             for call in calls.values():
                 call.answer.cancel()  # those that came are as they were

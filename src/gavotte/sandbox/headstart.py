@@ -28,7 +28,7 @@ __all__ = ["Headstart", "Start", "traits"]
 _FORMAT = 1
 _VARIABLES = ("GAVOTTE_QEMU", "PATH", "GAVOTTE_RUN_DIR", "XDG_RUNTIME_DIR")
 _MOST = 8  # starts that are remembered; the oldest goes first
-_NONSENSE = (OSError, ValueError, KeyError, TypeError, AttributeError, GavotteError)
+_NONSENSE = (OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError, GavotteError)
 
 
 class Start:
@@ -76,24 +76,34 @@ class Headstart:
 
     def close(self) -> None:
         """End the copy, if nobody has taken it, and remove its directory."""
-        if self.child is not None:
-            self.child.close()
+        self.drop_child()
         if self._directory:
             with contextlib.suppress(OSError):  # a sweeper of /tmp may have been there
                 os.unlink(f"{self._directory}/{OWNER}")
                 os.rmdir(self._directory)
-        self.name, self._directory, self.child = "", "", None
+        self.name, self._directory = "", ""
 
     def claim(self) -> str:
         """The name of a sandbox, whose directory is made and the caller's from now on; empty if nothing was begun."""
         self._directory = ""
         return self.name
 
-    def child_for(self, token: str, told: Mapping[str, Any]) -> Ahead | None:
-        """The process, if it is a copy of the template that has this token, and its agent was told the same."""
-        if self._start is None or (self._start.token, self._start.told) != (token, told):
-            return None
+    def child_for(self, facts: Mapping[str, Any]) -> Ahead | None:
+        """The process, if these are the facts that it was begun with, but for its name, argv and fds. Else it ends."""
+        if self._start is None or any(getattr(self._start, name) != value for name, value in facts.items()):
+            self.drop_child()
         return self.child
+
+    def drop_child(self) -> None:
+        """End the process, if nobody has taken it."""
+        if self.child is not None:
+            self.child.close()
+        self.child = None
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The numbers of its fds."""
+        return self._start.numbers if self._start is not None else {}
 
     def remember(self, start: Start) -> None:
         """Have the next one with the same options begin so. A cache that can't be written costs that one its time."""
@@ -101,10 +111,14 @@ class Headstart:
             known = {key: value for key, value in _remembered().items() if key != self._key}
             rest = dict(list(known.items())[1 - _MOST :])
             path = _path()
+            text = json.dumps({"format": _FORMAT, "starts": {**rest, self._key: vars(start)}})
             draft = f"{path}.{os.getpid()}"
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-                json.dump({"format": _FORMAT, "starts": {**rest, self._key: vars(start)}}, file)
-            os.replace(draft, path)
+            with contextlib.ExitStack() as undo:
+                with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+                    undo.callback(os.unlink, draft)
+                    file.write(text)
+                os.replace(draft, path)
+                undo.pop_all()
 
     def _begin(self, start: Start) -> None:
         name = f"gavotte-{os.urandom(4).hex()}"

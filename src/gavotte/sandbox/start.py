@@ -107,8 +107,7 @@ class Starter:
         told = told_to_copy(template, self.spec, token)
         try:
             with lend_memory(template, sealed=sealed and not can_map_readable(wanted.schema)) as fd:
-                ahead = self.headstart.child_for(template.token, told) if self.headstart else None
-                vm = self._machine(wanted.config(self.name, MemoryFile(fd, private=True)), ahead)
+                vm = self._machine(wanted.config(self.name, MemoryFile(fd, private=True)), self._ahead(template, told))
                 asked = self.headstart.asked if self.headstart else 0
                 clone: Clone = await clone_template(vm, template, self.spec, self.name, told, asked)
         except _UNUSABLE as error:
@@ -119,10 +118,19 @@ class Starter:
             drop_template(template)
             return None, problem
         if self.headstart and not vm.begun_ahead and _is_plain(told):
-            self.headstart.remember(_as_started(vm, template, told))
+            numbers = {entry.why: entry.number for entry in vm.process.given}
+            facts = _facts(self.binary, template, told, numbers)
+            self.headstart.remember(Start(name=self.name, argv=list(vm.process.argv), numbers=numbers, **facts))
         return Started(vm, clone.channel, clone.root_size, token, template=template.key), ""
 
+    def _ahead(self, template: Template, told: dict[str, Any]) -> Ahead | None:
+        if self.headstart is None or self.headstart.child is None:
+            return None
+        return self.headstart.child_for(_facts(self.binary, template, told, self.headstart.numbers))
+
     async def _boot(self, why: str) -> Started:
+        if self.headstart is not None:
+            self.headstart.drop_child()
         with self.phases.phase("boot"):
             vm = self._machine(machine_config(self.name, self.spec, self.accel, self.files))
             for device in self.spec.devices:
@@ -152,17 +160,14 @@ def _is_plain(told: Mapping[str, Any]) -> bool:
     return not (told["token"] or told["memory"] or told["latent"])
 
 
-def _as_started(vm: QemuVm, template: Template, told: dict[str, Any]) -> Start:
-    numbers = {entry.why: entry.number for entry in vm.process.given}
-    return Start(
-        name=vm.config.name,
-        argv=list(vm.process.argv),
-        numbers=numbers,
-        files={MEMORY: os.fspath(template.memory), STATE: os.fspath(template.state)},
-        words={MONITOR: encode_opening(words_to_load(numbers[STATE])).decode()},
-        agent=AGENT_PORT,
-        token=template.token,
-        told=told,
-        binary=traits(vm.process.argv[0]),
-        root=os.fspath(run_root()),
-    )
+def _facts(binary: QemuBinary, template: Template, told: dict[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:
+    """What two copies have to have in common for one of them to be begun as the other was."""
+    return {
+        "files": {MEMORY: os.fspath(template.memory), STATE: os.fspath(template.state)},
+        "words": {MONITOR: encode_opening(words_to_load(numbers[STATE])).decode()},
+        "agent": AGENT_PORT,
+        "token": template.token,
+        "told": told,
+        "binary": traits(os.fspath(binary.path)),
+        "root": os.fspath(run_root()),
+    }

@@ -121,7 +121,10 @@ class BareClone(Guest):
         wanted = {"RESUME", "MIGRATION"}
         while wanted:
             line = self.read_line()
-            if line.get("event") != "MIGRATION" or line["data"]["status"] in ("completed", "failed"):
+            status = line["data"].get("status") if line.get("event") == "MIGRATION" else ""
+            if status == "failed":
+                raise ConnectionError("the bare QEMU can't load the state")
+            if status in ("", "completed"):
                 wanted.discard(line.get("event", ""))
 
     def read_line(self) -> dict[str, Any]:

@@ -19,12 +19,12 @@ def cache_path() -> str:
         home = os.path.expanduser("~")
         if home == "~":
             raise FileNotFoundError("there is no home directory")
-        base = f"{home}/.cache"
+        base = f"{home.rstrip('/')}/.cache"
     return f"{base}/gavotte"
 
 
 def cache_directory() -> Path:
-    """The same."""
+    """The same, as a Path."""
     from pathlib import Path  # who has no time to lose does without
 
     return Path(cache_path())

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,12 +71,15 @@ class Cache:
 
 
 @pytest.fixture(scope="module")
-def cache(image: Image, tmp_path_factory: pytest.TempPathFactory, run_directory: None) -> Cache:
+def cache(image: Image, tmp_path_factory: pytest.TempPathFactory, run_directory: None) -> Iterator[Cache]:
+    """With a run directory of its own: guests that other files share live in the usual one."""
     cache = Cache(own_cache(tmp_path_factory.mktemp("headstart")))
-    ended = cache.run("echo", "first")
-    assert (ended.returncode, ended.stdout) == (0, b"first\n"), ended
-    assert BUILDING in ended.stderr
-    return cache
+    with tempfile.TemporaryDirectory(prefix="gv", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAVOTTE_RUN_DIR", folder)
+        ended = cache.run("echo", "first")
+        assert (ended.returncode, ended.stdout) == (0, b"first\n"), ended
+        assert BUILDING in ended.stderr
+        yield cache
 
 
 def run_entries() -> list[str]:

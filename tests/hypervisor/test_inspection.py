@@ -175,8 +175,12 @@ def test_what_a_guest_reads_is_counted_for_the_disk_that_it_reads(lab: gavotte.S
     call(lab.vm.plug(Disk("counted", disk, serial="counted")))
     try:
         before = call(lab.vm.statistics())["block"]
-        script = 'for b in /sys/block/vd*; do grep -q counted $b/serial && mknod /dev/c b $(tr : " " < $b/dev); done'
-        assert lab.run(["sh", "-c", f"{script}; dd if=/dev/c of=/dev/null bs=64k; rm /dev/c"]).returncode == 0
+        # The guest may take a moment to see it
+        find = 'for b in /sys/block/vd*; do grep -q counted $b/serial && mknod /dev/c b $(tr : " " < $b/dev); done'
+        script = f"until {find}; [ -b /dev/c ]; do sleep 0.1; done"
+        assert (
+            lab.run(["sh", "-c", f"{script}; dd if=/dev/c of=/dev/null bs=64k; rm /dev/c"], timeout=60).returncode == 0
+        )
         after = call(lab.vm.statistics())["block"]
         assert after["counted"]["rd_bytes"] - before["counted"]["rd_bytes"] >= 1 << 20
     finally:

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def start(tmp_path: Path) -> Start:
 
 def remember(start: Start, options: dict[str, Any] = OPTIONS) -> None:
     with Headstart(options) as nothing:
-        nothing.remember(start)
+        nothing.remember(lambda: start)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def expect_nothing(options: dict[str, Any] = OPTIONS) -> None:
     entries = set(run_root().iterdir())
     with Headstart(options) as begun:
         assert (begun.name, begun.child) == ("", None)
-        assert begun.child_for({"token": TOKEN, "told": TOLD}) is None
+        assert begun.child_for(lambda _: {"token": TOKEN, "told": TOLD}) is None
         assert children_of(os.getpid()).keys() == before
         assert set(run_root().iterdir()) == entries
 
@@ -183,8 +183,14 @@ def test_several_are_begun_at_once_each_with_its_own_name(known: Start) -> None:
 
 def test_it_is_for_who_would_start_it_with_the_very_same(known: Start) -> None:
     with Headstart(OPTIONS) as begun:
-        assert begun.child_for(facts(known)) is begun.child is not None
-        assert begun.numbers == NUMBERS
+        told: list[object] = []
+
+        def wanted(numbers: Mapping[str, int]) -> dict[str, Any]:
+            told.append(numbers)
+            return facts(known)
+
+        assert begun.child_for(wanted) is begun.child is not None
+        assert told == [NUMBERS]
 
 
 @pytest.mark.parametrize(
@@ -204,10 +210,12 @@ def test_it_is_for_who_would_start_it_with_the_very_same(known: Start) -> None:
 def test_one_that_nobody_will_take_ends_at_once(known: Start, other: dict[str, Any]) -> None:
     before = children_of(os.getpid()).keys()
     with Headstart(OPTIONS) as begun:
-        assert begun.child_for({**facts(known), **other}) is None
+        assert begun.child_for(lambda _: {**facts(known), **other}) is None
         assert begun.child is None
         assert children_of(os.getpid()).keys() == before
-        assert begun.claim() in {path.name for path in run_root().iterdir()}  # which the sandbox has all the same
+        assert begun.claim(str(run_root())) in {
+            path.name for path in run_root().iterdir()
+        }  # which the sandbox has all the same
 
 
 def test_one_that_nobody_takes_ends_with_the_block_and_its_directory_with_it(known: Start) -> None:
@@ -226,16 +234,45 @@ def test_one_that_nobody_takes_ends_with_the_block_and_its_directory_with_it(kno
 
 def test_a_directory_that_the_sandbox_has_claimed_goes_with_the_sandbox(known: Start) -> None:
     with Headstart(OPTIONS) as begun:
-        directory = RunDirectory(begun.claim(), made=True)
+        directory = RunDirectory(begun.claim(str(run_root())), made=True)
     assert [path.name for path in directory.path.iterdir()] == ["owner.json"]
     directory.close()
     assert not list(run_root().iterdir())
 
 
+def test_facts_that_cannot_be_had_are_other_facts(known: Start) -> None:
+    def none(numbers: Mapping[str, int]) -> dict[str, Any]:
+        return {"words": numbers["nobody"]}
+
+    with Headstart(OPTIONS) as begun:
+        assert begun.child_for(none) is None
+        assert begun.child is None
+
+
+def test_one_that_was_begun_in_another_root_is_nobodys(known: Start, tmp_path: Path) -> None:
+    with Headstart(OPTIONS) as begun:
+        assert begun.claim(str(tmp_path)) == ""
+        assert begun.child is None
+        assert not list(run_root().iterdir())
+
+
+def test_none_is_begun_where_others_can_write(known: Start) -> None:
+    run_root().chmod(0o777)
+    with Headstart(OPTIONS) as begun:
+        assert begun.child is None
+    assert not list(Path(known.root).iterdir())
+
+
+def test_what_it_was_begun_with_is_known(known: Start, tmp_path: Path) -> None:
+    with Headstart(OPTIONS) as begun:
+        assert begun.uses(str(tmp_path))
+        assert not begun.uses(str(tmp_path / "elsewhere"))
+
+
 def test_one_that_was_taken_goes_on(known: Start) -> None:
     async def main() -> None:
         with Headstart(OPTIONS) as begun:
-            ahead = begun.child_for({"token": TOKEN, "told": TOLD})
+            ahead = begun.child_for(lambda _: {"token": TOKEN, "told": TOLD})
             assert ahead is not None
             heard(ahead.ours["agent"])
             socks = [ahead.pair(why)[0] for why in ("console", "monitor", "agent")]

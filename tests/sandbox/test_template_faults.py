@@ -20,7 +20,6 @@ import pytest
 
 from gavotte.errors import GavotteError, HostError
 from gavotte.guest.image import Image
-from gavotte.hypervisor.qemu import cloning
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qmp.client import QmpClient
 from gavotte.sandbox import start
@@ -281,13 +280,7 @@ def test_a_sealed_copy_does_not_mind_that_the_file_is_cut_off(own: Template) -> 
 def test_a_qemu_that_is_killed_while_it_loads_is_no_obstacle(
     own: Template, notes: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launch = QemuVm.launch
-
-    async def launch_and_kill(vm: QemuVm, *arguments: Any, **more: Any) -> None:
-        await launch(vm, *arguments, **more)
-        os.kill(vm.process.pid, signal.SIGKILL)
-
-    monkeypatch.setattr(QemuVm, "launch", launch_and_kill)
+    signal_before_it_loads(signal.SIGKILL, monkeypatch)
     run(falls_back)
     (note,) = notes()
     assert "killed by SIGKILL" in note
@@ -314,19 +307,24 @@ def test_a_copy_whose_guest_never_answers_is_given_up_in_time(
 def test_a_qemu_that_stops_in_the_middle_of_its_load_is_given_up_in_time(
     own: Template, notes: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = QmpClient.execute
-
-    async def execute_and_stop(client: Any, command: str, *arguments: Any, **more: Any) -> Any:
-        answer = await execute(client, command, *arguments, **more)
-        if command == "migrate-incoming":
-            for pid in children_of(os.getpid()):
-                os.kill(pid, signal.SIGSTOP)
-        return answer
-
-    monkeypatch.setattr(cloning, "_PATIENCE", 0.5)
-    monkeypatch.setattr(QmpClient, "execute", execute_and_stop)
+    signal_before_it_loads(signal.SIGSTOP, monkeypatch)
     run(falls_back)
-    assert len(notes()) == 1
+    (note,) = notes()
+    assert "doesn't answer at its start" in note
+    assert "stopped" in note
+
+
+def signal_before_it_loads(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each QEMU gets this signal when it has been told to load a state, and before it can have done so."""
+    connect = QmpClient.connect.__func__  # type: ignore[attr-defined]
+
+    async def signal_and_connect(cls: Any, *arguments: Any, **more: Any) -> QmpClient:
+        for pid in children_of(os.getpid()):
+            os.kill(pid, number)
+        client: QmpClient = await connect(cls, *arguments, **{**more, "deadline": 0.5})
+        return client
+
+    monkeypatch.setattr(QmpClient, "connect", classmethod(signal_and_connect))
 
 
 @pytest.mark.usefixtures("no_boot")

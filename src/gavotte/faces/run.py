@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gavotte.errors import CommandTimeout, GuestError, HostError
@@ -46,15 +46,16 @@ class Interrupted(Exception):
 
 def run(request: RunRequest, options: Mapping[str, Any], headstart: Headstart) -> int:
     """Do it; gives the exit status."""
-    ensure_image(options, quiet=request.quiet)
+    ensure_image(options, quiet=request.quiet, before=headstart.drop_child)
     try:
         return asyncio.run(_run(request, options, headstart))
     except Interrupted as interrupted:
         return interrupted.exit_code
 
 
-def ensure_image(options: Mapping[str, Any], *, quiet: bool = False) -> None:
-    """Build the first image here, in the main thread, where a signal ends it; in a thread of the loop it would not."""
+def ensure_image(options: Mapping[str, Any], *, quiet: bool = False, before: Callable[[], None] = lambda: None) -> None:
+    """Build the first image here, in the main thread, where a signal ends it; in a thread of the loop it would not.
+    `before` is called if there is one to be built."""
     from gavotte.guest.image import find_image
     from gavotte.sandbox.spec import make_spec
 
@@ -64,6 +65,7 @@ def ensure_image(options: Mapping[str, Any], *, quiet: bool = False) -> None:
         from gavotte.qemu.binary import find_qemu
         from gavotte.sandbox.images import build_image
 
+        before()
         find_qemu(spec.arch, spec.qemu)  # what can't work is told before a minute's work
         with Progress(quiet=quiet) as progress:
             build_image(spec.arch, qemu=spec.qemu, progress=progress)

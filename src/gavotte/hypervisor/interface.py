@@ -275,7 +275,7 @@ class Cloning(Protocol):
     async def freeze(self) -> bytes:
         """Have it stand still for good, and give the state of its devices; its memory is in the `memory_file`.
 
-        Raises SaveFailed."""
+        Raises SaveFailed; it is as it was then."""
 
     async def clone(self, state: bytes, *, memory: int = 0) -> None:
         """Start it from what `freeze` gave, instead of `start`, on a private `memory_file`.

@@ -19,7 +19,7 @@ class Unlike(Exception):
 
 
 class Ahead(FdLedger):
-    """The ledger of such a child, in which each fd has the number that `argv` names it by.
+    """The ledger of such a child, in which each fd has the number that `argv` names it by. It has nothing to be spent.
 
     Who starts a process with it gives what the child needs, and finds that it has that already; then `take`s the child.
     All of it raises Unlike when what is asked for is anything else. A child that isn't taken ends with the ledger.
@@ -99,9 +99,7 @@ class Ahead(FdLedger):
 
 def _place(fd: int, number: int) -> None:
     """Have a copy of `fd` there. Raises FileExistsError when something else is."""
-    try:
-        fcntl.fcntl(number, fcntl.F_GETFD)
-    except OSError:
-        os.dup2(fd, number, inheritable=False)
-        return
-    raise FileExistsError(errno.EEXIST, f"fd {number} is in use")
+    copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, number)  # there, or at the next free number
+    if copy != number:
+        os.close(copy)
+        raise FileExistsError(errno.EEXIST, f"fd {number} is in use")

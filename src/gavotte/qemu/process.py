@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from gavotte.errors import Bug, ForeignProcess, HostError, QemuExited
-from gavotte.qemu.ahead import Ahead
+from gavotte.qemu.ahead import Ahead, Unlike
 from gavotte.qemu.fds import FdEntry, FdLedger
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.sections import Document
@@ -67,6 +67,8 @@ async def start_process(
     loop = asyncio.get_running_loop()
     with ledger:
         if isinstance(ledger, Ahead):
+            if keep is not None:
+                raise Unlike("keep")
             child, pidfd, output = ledger.take(argv, env)
         else:
             child, pidfd, output = begin_process(argv, ledger.numbers, env=env, keep=keep)

@@ -83,6 +83,7 @@ class QmpClient:
         self._last_words = last_words
         self._decoder = Decoder()
         self._greeted: asyncio.Future[Greeting] = loop.create_future()
+        self._greeted.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, so not logged
         self._ids = count(1)
         self._calls: dict[str, _Call] = {}  # sent, unanswered
         self._window = asyncio.Semaphore(_WINDOW)
@@ -201,7 +202,7 @@ class QmpClient:
         until = self._loop.time() + deadline
         try:
             if not said:
-                await self._link.send(encode_opening(words))
+                await self._say(encode_opening(words))
             await self._greet(until, deadline)
             async with asyncio.timeout_at(until):
                 await asyncio.gather(*(call.answer for call in calls.values()))
@@ -214,6 +215,13 @@ class QmpClient:
             for call in calls.values():
                 call.answer.cancel()  # those that came are as they were
         self._allow_oob()
+
+    async def _say(self, opening: bytes) -> None:
+        try:
+            await self._link.send(opening)
+        except OSError as e:
+            await self.wait_closed()
+            raise QmpNotSent(f"nothing was sent: {self._why or e.strerror}") from self._fault
 
     async def _greet(self, until: float, deadline: float) -> None:
         try:

@@ -9,9 +9,10 @@ nobody has seen anything of it. What was written down was checked against that v
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,12 +22,13 @@ from gavotte.places import cache_path
 from gavotte.qemu.ahead import Ahead
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.spawn import mark_of
-from gavotte.sandbox.owner import OWNER, write_owner
+from gavotte.sandbox.owner import OWNER, is_ours_alone, write_owner
 
 __all__ = ["Headstart", "Start", "traits"]
 
 _FORMAT = 1
-_VARIABLES = ("GAVOTTE_QEMU", "PATH", "GAVOTTE_RUN_DIR", "XDG_RUNTIME_DIR")
+_VARIABLES = ("GAVOTTE_QEMU", "PATH")
+_PLACES = ("GAVOTTE_RUN_DIR", "XDG_RUNTIME_DIR")
 _MOST = 8  # starts that are remembered; the oldest goes first
 _NONSENSE = (OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError, GavotteError)
 
@@ -52,7 +54,8 @@ class Headstart:
     request `asked`. As a context manager it ends what nobody has taken."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._key = repr((sorted(options.items()), *(os.environ.get(name) for name in _VARIABLES)))
+        places = [os.path.abspath(os.environ.get(name, "")) for name in _PLACES]
+        self._key = repr((sorted(options.items()), *(os.environ.get(name) for name in _VARIABLES), *places))
         self._start: Start | None = None
         self._directory = ""
         self.name = ""
@@ -64,6 +67,7 @@ class Headstart:
                 self._begin(self._start)
         except _NONSENSE:
             self.close()
+            self._start = None
         except BaseException:
             self.close()
             raise
@@ -83,16 +87,27 @@ class Headstart:
                 os.rmdir(self._directory)
         self.name, self._directory = "", ""
 
-    def claim(self) -> str:
-        """The name of a sandbox, whose directory is made and the caller's from now on; empty if nothing was begun."""
+    def claim(self, root: str) -> str:
+        """The name of a sandbox, whose directory in `root` is made and the caller's from now on; empty if nothing was
+        begun there."""
+        if self._directory != f"{root}/{self.name}":
+            self.close()
         self._directory = ""
         return self.name
 
-    def child_for(self, facts: Mapping[str, Any]) -> Ahead | None:
-        """The process, if these are the facts that it was begun with, but for its name, argv and fds. Else it ends."""
-        if self._start is None or any(getattr(self._start, name) != value for name, value in facts.items()):
-            self.drop_child()
-        return self.child
+    def child_for(self, facts: Callable[[Mapping[str, int]], Mapping[str, Any]]) -> Ahead | None:
+        """The process, if it was begun with the `facts` that belong to the numbers of its fds, but for its name, argv
+        and these. Else it ends."""
+        begun = self._start
+        with contextlib.suppress(*_NONSENSE):
+            if begun and all(getattr(begun, name) == wanted for name, wanted in facts(begun.numbers).items()):
+                return self.child
+        self.drop_child()
+        return None
+
+    def uses(self, path: str) -> bool:
+        """Whether it was begun with something in the directory `path`."""
+        return self._start is not None and any(os.path.dirname(file) == path for file in self._start.files.values())
 
     def drop_child(self) -> None:
         """End the process, if nobody has taken it."""
@@ -100,19 +115,15 @@ class Headstart:
             self.child.close()
         self.child = None
 
-    @property
-    def numbers(self) -> Mapping[str, int]:
-        """The numbers of its fds."""
-        return self._start.numbers if self._start is not None else {}
-
-    def remember(self, start: Start) -> None:
+    def remember(self, make: Callable[[], Start]) -> None:
         """Have the next one with the same options begin so. A cache that can't be written costs that one its time."""
         with contextlib.suppress(*_NONSENSE):
+            start = make()
             known = {key: value for key, value in _remembered().items() if key != self._key}
             rest = dict(list(known.items())[1 - _MOST :])
             path = _path()
             text = json.dumps({"format": _FORMAT, "starts": {**rest, self._key: vars(start)}})
-            draft = f"{path}.{os.getpid()}"
+            draft = f"{path}.{os.urandom(4).hex()}"
             with contextlib.ExitStack() as undo:
                 with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
                     undo.callback(os.unlink, draft)
@@ -129,6 +140,8 @@ class Headstart:
                 files[what] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 undo.callback(os.close, files[what])
             directory = f"{start.root}/{name}"
+            if not is_ours_alone(start.root):
+                raise PermissionError(errno.EPERM, f"others can write to {start.root}")
             os.mkdir(directory, 0o700)
             self.name, self._directory = name, directory
             write_owner(directory, ProcessId.of(os.getpid()))

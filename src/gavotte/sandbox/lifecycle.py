@@ -128,7 +128,7 @@ class AsyncSandbox:
             choice = await choose_accel(binary, self.spec, files)
             self.accel, self.accel_reason = choice.accel, choice.why
         if directory is None:
-            begun = headstart.claim() if headstart is not None else ""
+            begun = headstart.claim(os.fspath(run_root())) if headstart is not None else ""
             self.name = begun or self.name
             directory = self._directory = self._stack.enter_context(RunDirectory(self.name, made=bool(begun)))
             if self.spec.keep:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
 from gavotte.qemu.pids import ProcessId
 
-__all__ = ["OWNER", "write_owner"]
+__all__ = ["OWNER", "is_ours_alone", "write_owner"]
 
 OWNER = "owner.json"
+
+
+def is_ours_alone(directory: str | os.PathLike[str]) -> bool:
+    """Whether it is this user's, and nobody else can write to it: what lies there is trusted. Raises OSError."""
+    status = os.lstat(directory)
+    return status.st_uid == os.getuid() and not stat.S_ISLNK(status.st_mode) and not status.st_mode & 0o022
 
 
 def write_owner(directory: str | os.PathLike[str], owner: ProcessId) -> None:

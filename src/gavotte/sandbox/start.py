@@ -30,7 +30,7 @@ from gavotte.sandbox.store import run_root
 from gavotte.sandbox.template.clone import Clone, clone_template, told_to_copy
 from gavotte.sandbox.template.find import Wanted, drop_template, template_for, wanted_template
 from gavotte.sandbox.template.memory import lend_memory
-from gavotte.sandbox.template.store import Template
+from gavotte.sandbox.template.store import Template, path_of
 from gavotte.values import dataclass
 
 __all__ = ["Started", "Starter"]
@@ -77,6 +77,8 @@ class Starter:
         """
         with self.phases.phase("template"):
             wanted, cold = await self._wanted()
+            if self.headstart and not (wanted and self.headstart.uses(os.fspath(path_of(wanted.key)))):
+                self.headstart.drop_child()  # to make a template takes a while
             template, problem = await self._template(wanted) if wanted else (None, "")
         if wanted and template:
             with self.phases.phase("clone"):
@@ -117,16 +119,15 @@ class Starter:
             _LOG.warning("the template %s can't be used, booting instead: %s", template.key, problem)
             drop_template(template)
             return None, problem
-        if self.headstart and not vm.begun_ahead and _is_plain(told):
-            numbers = {entry.why: entry.number for entry in vm.process.given}
-            facts = _facts(self.binary, template, told, numbers)
-            self.headstart.remember(Start(name=self.name, argv=list(vm.process.argv), numbers=numbers, **facts))
+        if self.headstart and not vm.begun_ahead and _is_plain(told, template):
+            self.headstart.remember(lambda: _as_started(vm, template, told))
         return Started(vm, clone.channel, clone.root_size, token, template=template.key), ""
 
     def _ahead(self, template: Template, told: dict[str, Any]) -> Ahead | None:
-        if self.headstart is None or self.headstart.child is None:
+        """The process that was begun ahead, if it is such a copy."""
+        if self.headstart is None:
             return None
-        return self.headstart.child_for(_facts(self.binary, template, told, self.headstart.numbers))
+        return self.headstart.child_for(lambda numbers: _facts(self.binary, template, told, numbers))
 
     async def _boot(self, why: str) -> Started:
         if self.headstart is not None:
@@ -155,9 +156,16 @@ class Starter:
         return os.urandom(TOKEN_LENGTH).hex() if self.spec.keep else None
 
 
-def _is_plain(told: Mapping[str, Any]) -> bool:
+def _is_plain(told: Mapping[str, Any], template: Template) -> bool:
     """Whether another copy can be begun with nothing but a name of its own."""
-    return not (told["token"] or told["memory"] or told["latent"])
+    return not (told["token"] or told["memory"] or told["latent"] or template.macs)
+
+
+def _as_started(vm: QemuVm, template: Template, told: dict[str, Any]) -> Start:
+    """What is worth knowing of the start of `vm` for the next one."""
+    numbers = {entry.why: entry.number for entry in vm.process.given}
+    facts = _facts(vm.binary, template, told, numbers)
+    return Start(name=vm.config.name, argv=list(vm.process.argv), numbers=numbers, **facts)
 
 
 def _facts(binary: QemuBinary, template: Template, told: dict[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:

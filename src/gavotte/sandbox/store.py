@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from gavotte.errors import HostError, InUse, NoSuchSandbox
 from gavotte.qemu.flock import Flock
 from gavotte.qemu.pids import ProcessId, boot_id
-from gavotte.sandbox.owner import OWNER, write_owner
+from gavotte.sandbox.owner import OWNER, is_ours_alone, write_owner
 
 __all__ = ["REGISTER", "UNFINISHED", "RunDirectory", "run_root", "sweep"]
 
@@ -38,12 +38,12 @@ def run_root() -> Path:
     root = Path(chosen or (f"{runtime}/gavotte" if runtime else f"/tmp/gavotte-{os.getuid()}")).absolute()
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stat = root.lstat()
+        trusted = is_ours_alone(root)
     except OSError as error:
         raise HostError(
             f"can't make the run directory {root}: {error.strerror}", hint="point GAVOTTE_RUN_DIR to one that you own"
         ) from error
-    if stat.st_uid != os.getuid() or root.is_symlink() or stat.st_mode & 0o022:
+    if not trusted:
         raise HostError(
             f"the run directory {root} belongs to another user, or others can write to it",
             hint="point GAVOTTE_RUN_DIR to one that is yours alone (chmod 700)",

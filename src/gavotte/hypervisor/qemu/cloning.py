@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from gavotte.errors import OutcomeUnknown, QmpRefused, SaveFailed, UsageError
+from gavotte.errors import OutcomeUnknown, QemuError, QmpRefused, SaveFailed, UsageError
 from gavotte.hypervisor.interface import Ability, VmState
 from gavotte.hypervisor.qemu.loading import IGNORE_SHARED, STATE, switch_on
 from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
@@ -27,7 +28,7 @@ _PATIENCE: Final = 30.0  # seconds
 
 
 async def freeze_machine(vm: QemuVm) -> bytes:
-    """See `Cloning.freeze`. For a block that has the turn; the machine stands still then, and can only be stopped."""
+    """See `Cloning.freeze`. For a block that has the turn."""
     _check_file(vm, private=False)
     monitor = vm.monitor
     fd = os.memfd_create("state", os.MFD_CLOEXEC)
@@ -59,7 +60,10 @@ async def clone_machine(vm: QemuVm, state: bytes, memory: int) -> None:
 
 
 async def _await_load(vm: QemuVm) -> None:
-    """Return when the state is loaded, and the guest runs. Raises SaveFailed."""
+    """Return when the state is loaded, and the guest runs. Raises SaveFailed.
+
+    It is asked for: the event may have come before anybody listened.
+    """
     monitor = vm.monitor
     with monitor.events("MIGRATION") as events:
         try:
@@ -88,6 +92,16 @@ async def _save(monitor: QmpClient, fd: int) -> None:
     """Have QEMU write its state to `fd`, without the memory that is in a file. Raises SaveFailed."""
     await monitor.execute("migrate-set-capabilities", switch_on("events", IGNORE_SHARED))
     await monitor.execute("getfd", {"fdname": STATE}, fds=[fd])
+    try:
+        await _migrate(monitor)
+    except BaseException:
+        with suppress(QemuError):  # it goes on as before
+            await monitor.execute("migrate_cancel", deadline=Deadline.QUICK)
+            await monitor.execute("closefd", {"fdname": STATE}, deadline=Deadline.QUICK)
+        raise
+
+
+async def _migrate(monitor: QmpClient) -> None:
     with monitor.events("MIGRATION") as events:
         try:
             await monitor.execute("migrate", {"uri": f"fd:{STATE}"})

@@ -28,10 +28,8 @@ def lend_memory(template: Template, *, sealed: bool) -> Iterator[int]:
 
     Raises OSError, and ValueError when the template is damaged.
     """
-    if sealed:
-        yield _seal(template)
-        return
-    fd = template.open_memory()
+    # Of a sealed one a copy of the descriptor: another start may close it meanwhile, for a template that was made anew
+    fd = os.dup(_seal(template)) if sealed else template.open_memory()
     try:
         yield fd
     finally:

@@ -38,6 +38,7 @@ __all__ = [
     "list_damaged",
     "list_templates",
     "lock",
+    "path_of",
     "publish",
     "remove_all",
     "remove_template",
@@ -155,10 +156,15 @@ def templates_directory() -> Path:
     return cache_directory() / "templates"
 
 
+def path_of(key: str) -> Path:
+    """Where the template of that key is, or would be."""
+    return templates_directory() / key
+
+
 def find_template(key: str) -> Template | None:
     """The finished template of that key. Raises ValueError when it is damaged."""
     try:
-        return Template.load(templates_directory() / key)
+        return Template.load(path_of(key))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

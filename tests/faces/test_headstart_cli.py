@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,18 +151,26 @@ def time_off(process: subprocess.Popen[bytes]) -> float:
     return min(found)[1]
 
 
-def test_runs_at_once_each_have_their_own(cache: Cache) -> None:
+def test_runs_at_once_are_guests_of_their_own(cache: Cache) -> None:
     env = {**os.environ, **cache.env}
-    with (
-        started(*RUN, "--", "sh", "-c", "hostname; read line", env=env) as one,
-        started(*RUN, "--", "sh", "-c", "hostname; read line", env=env) as other,
-    ):
-        names = {read_until(one.stdout, b"\n"), read_until(other.stdout, b"\n")}
-        assert len(names) == 2
-        assert {f"{name}\n".encode() for name in run_entries()} == names
-        for process in (one, other):
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(started(*RUN, "--", "sh", "-c", f"{SELF}; echo; read line", env=env)) for _ in "1234"
+        ]
+        found = [read_lines(process, 4) for process in runs]
+        for values in zip(*found, strict=True):
+            assert len(set(values)) == len(runs), f"two have the same: {values}"
+        assert {name.encode() for name in run_entries()} == {values[0] for values in found}
+        for process in runs:
             process.communicate(b"on\n", timeout=PATIENCE)
             assert process.returncode == 0
+
+
+def read_lines(process: subprocess.Popen[bytes], count: int) -> list[bytes]:
+    said = b""
+    while said.count(b"\n") < count:
+        said += read_until(process.stdout, b"\n")
+    return said.splitlines()
 
 
 def test_a_number_that_somebody_elses_file_has_here_costs_time_only(cache: Cache) -> None:

@@ -173,3 +173,32 @@ def test_the_bar_is_drawn_on_a_terminal_and_not_even_loaded_elsewhere() -> None:
         os.close(terminal.slave)
     ended = subprocess.run(argv, capture_output=True, timeout=30, check=True)
     assert (ended.stdout, ended.stderr) == (b"False\n", b"")
+
+
+MAPPED = """
+import gavotte
+print([result.returncode for result in gavotte.map(["true"], ["a", "b"], workers=2, accel="tcg")])
+"""
+
+
+def test_a_map_shows_how_far_it_has_come() -> None:
+    terminal = Terminal(24, 80)
+    try:
+        argv = [sys.executable, "-c", MAPPED]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=terminal.slave) as program:
+            assert b"2/2" in terminal.read_until(b"2/2")
+            assert program.communicate(timeout=PATIENCE)[0] == b"[0, 0]\n"
+    finally:
+        os.close(terminal.master)
+        os.close(terminal.slave)
+
+
+def test_a_machine_that_ends_under_its_work_fails_that_and_no_other() -> None:
+    off = "echo o > /proc/sysrq-trigger; sleep 60"
+    results = gavotte.map(
+        ["sh", "-c"], ["echo one", off, "echo three"], workers=2, accel="tcg", progress=False, return_exceptions=True
+    )
+    one, ended, three = results
+    assert (one.stdout, three.stdout) == (b"one\n", b"three\n")
+    assert isinstance(ended, gavotte.GavotteError)
+    assert "ended" in str(ended)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gavotte.errors import QemuError, SaveFailed, Unsupported
-from gavotte.hypervisor.devices import Balloon, Rng
+from gavotte.hypervisor.devices import Balloon, Raw, Rng
 from gavotte.hypervisor.interface import Ability, MachineConfig, MemoryFile, VmState
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
@@ -214,3 +214,28 @@ def test_an_end_amid_the_load_is_told_and_leaves_nothing(template: Template, mon
 
     asyncio.run(asyncio.wait_for(main(), 90))
     assert processes_of("ends") == []
+
+
+def test_a_machine_that_cannot_be_frozen_runs_on(template: Template) -> None:
+    """QEMU has no way to save an NVMe controller, and says so."""
+
+    async def main() -> None:
+        fd = os.memfd_create("memory")
+        os.truncate(fd, SIZE)
+        vm = QemuVm(template.binary, template.config("blocked", fd, private=False))
+        try:
+            await vm.plug(Raw("odd", {"driver": "nvme", "serial": "1"}))
+            await vm.start()
+            before = await counting(vm)
+            await vm.resume()
+            for _ in range(2):  # nothing of the first time is in the way
+                with pytest.raises(SaveFailed, match="nvme"):
+                    await vm.freeze()
+                assert vm.state is VmState.RUNNING
+            while await counting(vm) <= before:
+                await vm.resume()
+        finally:
+            await vm.cleanup()
+            os.close(fd)
+
+    asyncio.run(asyncio.wait_for(main(), 90))

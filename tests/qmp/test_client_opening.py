@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -366,3 +368,19 @@ def test_a_cancelled_one_closes_the_socket_and_leaves_no_error_that_nobody_saw(g
             assert sock.fileno() == -1
 
     run(test)
+
+
+@pytest.mark.parametrize("said", [False, True])
+def test_a_qemu_that_has_gone_before_it_is_spoken_to_is_told_with_its_last_words(
+    said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        with pytest.raises(QmpNotSent, match="no such device"):
+            await QmpClient.connect(ours, opening=OPENING, said=said, last_words=words)
+        assert ours.fileno() == -1
+
+    run(test)
+    gc.collect()
+    assert not caplog.records, "an error was never looked at"

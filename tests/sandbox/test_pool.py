@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from gavotte.sandbox.store import sweep
 from tests.support.command_line import PATIENCE, read_until
 from tests.support.leaks import exempt
 from tests.support.orphans import children_of, no_orphans
+from tests.support.templates import CLOCK, time_off
 
 pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("image")]
 
@@ -119,11 +119,8 @@ def test_two_of_them_differ_in_name_machine_id_and_random_numbers(stage: Stage) 
 def test_the_clock_is_right_at_the_first_command(stage: Stage) -> None:
     async def story(pool: AsyncPool) -> None:
         await asyncio.sleep(2)  # in which what is kept stands still
-        box = await pool.acquire()
-        async with box:
-            before = time.time()
-            told = float(await words(box, "date", "+%s.%N"))
-            assert before - 0.5 < told < time.time() + 0.5
+        async with pool.acquire() as box, await box.spawn(CLOCK, stdin=True) as process:
+            assert await time_off(process) < 0.05
 
     stage(story)
 

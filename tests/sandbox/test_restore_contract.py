@@ -163,6 +163,7 @@ def test_the_first_command_gives_just_what_it_wrote_in_a_time_that_never_went_ba
         began = int(stat.rpartition(")")[2].split()[19]) / 100  # proc(5): field 22, in ticks since the boot
         assert began <= float(uptime.split()[0])
         assert not box.exits
+        assert box.console == ""  # nothing of what the template's guest said
         assert not box.commands
 
 

@@ -14,7 +14,7 @@ from gavotte.errors import OutcomeUnknown, QemuError, QmpRefused, SaveFailed, Us
 from gavotte.hypervisor.interface import Ability, VmState
 from gavotte.hypervisor.qemu.loading import IGNORE_SHARED, STATE, switch_on
 from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
-from gavotte.hypervisor.qemu.resuming import go_on
+from gavotte.hypervisor.qemu.resuming import go_on, go_on_after_migration
 from gavotte.qmp.client import Deadline, QmpClient
 from gavotte.qmp.wire import Json
 
@@ -30,14 +30,18 @@ _PATIENCE: Final = 30.0  # seconds
 async def freeze_machine(vm: QemuVm) -> bytes:
     """See `Cloning.freeze`. For a block that has the turn."""
     _check_file(vm, private=False)
-    monitor = vm.monitor
+    running = vm.state is VmState.RUNNING
     fd = os.memfd_create("state", os.MFD_CLOEXEC)
     try:
-        await _save(monitor, fd)
+        await _save(vm.monitor, fd)
         size = os.fstat(fd).st_size
         if not 0 < size <= _MOST:
             raise SaveFailed(f"the state of {vm.config.name} has {size} bytes, which makes no sense")
         return os.pread(fd, size, 0)
+    except BaseException:
+        with suppress(QemuError):
+            await _undo_save(vm.monitor, running=running)
+        raise
     finally:
         os.close(fd)
 
@@ -92,13 +96,15 @@ async def _save(monitor: QmpClient, fd: int) -> None:
     """Have QEMU write its state to `fd`, without the memory that is in a file. Raises SaveFailed."""
     await monitor.execute("migrate-set-capabilities", switch_on("events", IGNORE_SHARED))
     await monitor.execute("getfd", {"fdname": STATE}, fds=[fd])
-    try:
-        await _migrate(monitor)
-    except BaseException:
-        with suppress(QemuError):  # it goes on as before
-            await monitor.execute("migrate_cancel", deadline=Deadline.QUICK)
-            await monitor.execute("closefd", {"fdname": STATE}, deadline=Deadline.QUICK)
-        raise
+    await _migrate(monitor)
+
+
+async def _undo_save(monitor: QmpClient, *, running: bool) -> None:
+    await monitor.execute("migrate_cancel", deadline=Deadline.QUICK)
+    with suppress(QmpRefused):  # it took the descriptor
+        await monitor.execute("closefd", {"fdname": STATE}, deadline=Deadline.QUICK)
+    if running:
+        await go_on_after_migration(monitor)
 
 
 async def _migrate(monitor: QmpClient) -> None:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gavotte
-from bench import clone, cold, density, detached, hypervisor, maps, qmp, running
+from bench import burst, clone, cold, density, detached, hypervisor, maps, qmp, running
 from bench.rows import Row
 from gavotte.errors import HostError
 from gavotte.guest.image import find_image
 from gavotte.qemu.binary import find_qemu
 
 QMP_BOUNDS = {"async": 1.6, "sync": 2.3}
-PARTS = ("cold", "clone", "density", "qmp", "maps", "running", "hypervisor", "detached")
+PARTS = ("cold", "clone", "burst", "density", "qmp", "maps", "running", "hypervisor", "detached")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts: dict[str, Callable[[], list[Row]]] = {
         "cold": lambda: cold.measure(here, options.rounds, tick),
         "clone": lambda: clone.measure(here, options.rounds, tick),
+        "burst": lambda: burst.measure(here, options.rounds, tick),
         "density": lambda: density.measure(here, options.rounds, tick),
         "qmp": qmp_rows,
         "maps": lambda: maps.measure(options.rounds, tick),

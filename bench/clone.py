@@ -15,7 +15,7 @@ import gavotte
 from bench.bare_clone import BareClone, Template, first_output
 from bench.cold import Setting
 from bench.memory import private
-from bench.rows import Row, median, pair, ratio
+from bench.rows import Row, median, p99, pair, ratio
 from gavotte.faces.loop import call
 from gavotte.sandbox.template.store import templates_directory
 
@@ -67,7 +67,7 @@ def find(options: dict[str, Any], memory: str) -> Path:
 def starts(
     setting: Setting, opened: dict[str, Template], options: dict[str, Any], rounds: int, tick: Callable[[], None]
 ) -> list[Row]:
-    """To the first byte of output, clones of each size beside bare ones, and some that boot."""
+    """To the first byte of output, clones of each size beside bare ones, and ours that boot."""
     ours: Samples = {size: [] for size in SIZES}
     bare: Samples = {size: [] for size in SIZES}
     cold = []
@@ -79,8 +79,8 @@ def starts(
                 else:
                     template = opened["256M" if size in GROWTH else size]
                     bare[size].append(first_output(template, setting, GROWTH.get(size, 0)))
+        cold.append(first_byte(**options, cold=True))
         if number % EACH == 0:
-            cold.append(first_byte(**options, cold=True))
             tick()
     rows = [start_row(size, ours[size], bare[size]) for size in SIZES]
     return [rows[0], cold_row(ours["512M"], cold), *rows[1:]]
@@ -111,7 +111,7 @@ def start_row(size: str, ours: list[float], bare: list[float]) -> Row:
 
 def cold_row(ours: list[float], cold: list[float]) -> Row:
     times = ratio(cold, ours)
-    text = f"{times:.1f} x as fast: {median(ours):.2f} / {median(cold):.2f} s"
+    text = f"{times:.1f} x as fast: {pair(ours, cold)}"
     return Row("the same, beside a cold start", text, f">= {COLD_BOUND} x", times >= COLD_BOUND, {"cold s": cold})
 
 
@@ -182,7 +182,7 @@ def memory(setting: Setting, template: Template, options: dict[str, Any], rounds
     ours, bare = [], []
     with ExitStack() as stack:
         boxes, guests = [], []
-        for _ in range(max(2, rounds)):
+        for _ in range(EACH * rounds):
             boxes.append(stack.enter_context(gavotte.Sandbox(**options, memory="256M")))
             boxes[-1].run(["true"], timeout=60)
             guests.append(stack.enter_context(BareClone(template, *setting)))
@@ -191,7 +191,7 @@ def memory(setting: Setting, template: Template, options: dict[str, Any], rounds
         ours = [private(call(box.vm.pids())["qemu"]) / 1e6 for box in boxes]
         bare = [private(guest.process.pid) / 1e6 for guest in guests]
     times = ratio(ours, bare)
-    text = f"{times:.2f} x bare: {median(ours):.1f} / {median(bare):.1f} MB"
+    text = f"{times:.2f} x bare: {median(ours):.1f} (p99 {p99(ours):.1f}) / {median(bare):.1f} (p99 {p99(bare):.1f}) MB"
     samples = {"gavotte MB": ours, "bare MB": bare}
     bound = f"<= {MEMORY_BOUND:.2f} x bare clone"
     return [Row("private memory of an idle clone of 256M", text, bound, times <= MEMORY_BOUND, samples)]

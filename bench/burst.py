@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import gavotte
 from bench.cold import Setting
@@ -27,7 +28,7 @@ def measure(setting: Setting, rounds: int, tick: Callable[[], None]) -> list[Row
     return [row]
 
 
-async def burst(count: int, **options: str) -> Row:
+async def burst(count: int, **options: Any) -> Row:
     waits: list[float] = []
     most = running = 0
 

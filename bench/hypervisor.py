@@ -140,7 +140,7 @@ def measure(setting: Setting, rounds: int, tick: Callable[[], None]) -> list[Row
     with (
         tempfile.TemporaryDirectory() as name,
         gavotte.Sandbox(
-            qemu=qemu, accel=accel, memory=STARTED, slots=8, max_cpus=1 + rounds, max_memory=2 * STARTED
+            qemu=qemu, accel=accel, memory=STARTED, slots=8, max_cpus=1 + rounds, max_memory=2 * STARTED, cold=True
         ) as box,
         Twin(box.vm.process.argv) as twin,
     ):

@@ -76,3 +76,12 @@ def test_the_channel_of_a_command_that_was_refused_is_free(line: Line) -> None:
     line.send_bytes(agent.encode_json(agent.REQUEST, channel, {"op": "exec", **exec_fields("echo", "again")}))
     assert json.loads(line.take(channel, agent.REPLY).payload)["pid"] > 0
     assert line.finish(channel).stdout == b"again\n"
+
+
+def test_one_that_is_to_be_silent_is_answered_only_where_it_failed(line: Line) -> None:
+    failing = line.request("renew", time="noon", silent=True)
+    with pytest.raises(Refused):
+        line.answer(failing)
+    silent = line.request("renew", shift=1.0, silent=True)
+    assert told(line, "echo", "behind it") == "behind it\n"
+    assert not [frame for frame in line.pending if frame.channel == silent]

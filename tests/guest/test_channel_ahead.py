@@ -38,67 +38,45 @@ async def words() -> str:
     return "the guest has gone"
 
 
-# a request whose reply is for later
+# a request whose reply nobody waits for
 
 
-def test_what_is_asked_for_has_its_reply_by_and_by() -> None:
+def test_what_the_agent_is_told_is_sent_before_what_it_is_asked_next_and_no_answer_to_it_is_anothers() -> None:
     async def story() -> None:
         async with peer_channel() as (channel, peer):
-            first = await channel.ask("x", n=1)
-            second = await channel.ask("y")
-            numbers = []
-            for request in ({"op": "x", "n": 1}, {"op": "y"}):
-                number, said = await peer.read_request()
-                assert said == request
-                numbers.append(number)
-            assert not first.done()
-            await peer.say_json(agent.REPLY, numbers[1], {"of": "y"})
-            await peer.say_json(agent.REPLY, numbers[0], {"of": "x"})
-            assert (await first, await second) == ({"of": "x"}, {"of": "y"})
-
-    run(story)
-
-
-def test_a_refusal_reaches_who_looks_at_the_reply() -> None:
-    async def story() -> None:
-        async with guest_channel() as (channel, _):
-            asked = await channel.ask("no-such-operation")
-            assert (await channel.request("signal", target=0, signal=0)) == {}
-            assert asked.done(), "what is asked for next is served next"
-            with pytest.raises(AgentError, match="no-such-operation"):
-                await asked
-
-    run(story)
-
-
-def test_the_end_of_the_line_reaches_who_waits_for_a_reply_and_who_asks_next() -> None:
-    async def story() -> None:
-        async with peer_channel("its console") as (channel, peer):
-            asked = await channel.ask("x")
-            peer.sock.close()
-            with pytest.raises(AgentError, match="its console"):
-                await asked
-            with pytest.raises(AgentError, match="its console"):
-                await channel.ask("y")
-
-    run(story)
-
-
-def test_a_reply_that_nobody_wants_any_more_is_ignored() -> None:
-    async def story() -> None:
-        async with peer_channel() as (channel, peer):
-            (await channel.ask("x")).cancel()
-            number, _ = await peer.read_request()
-            await peer.say_json(agent.REPLY, number, {})
-            asked = await channel.ask("y")
-            number, _ = await peer.read_request()
+            await channel.tell("x", n=1)
+            asked = asyncio.create_task(channel.request("y"))
+            told, said = await peer.read_request()
+            assert said == {"op": "x", "n": 1}
+            number, said = await peer.read_request()
+            assert said == {"op": "y"}
+            await peer.say_json(agent.REPLY, told, {"of": "x"})
             await peer.say_json(agent.REPLY, number, {"of": "y"})
             assert await asked == {"of": "y"}
 
     run(story)
 
 
-# the line to a copy whose agent was told everything before
+def test_what_is_wrong_with_what_it_was_told_is_a_notice() -> None:
+    async def story() -> None:
+        async with guest_channel() as (channel, _):
+            await channel.tell("no-such-operation")
+            assert (await channel.request("signal", target=0, signal=0)) == {}
+            assert "no-such-operation" in channel.notices[-1]
+
+    run(story)
+
+
+def test_the_end_of_the_line_reaches_who_tells_next() -> None:
+    async def story() -> None:
+        async with peer_channel("its console") as (channel, peer):
+            peer.sock.close()
+            with pytest.raises(AgentError, match="its console"):
+                await channel.request("x")
+            with pytest.raises(AgentError, match="its console"):
+                await channel.tell("y")
+
+    run(story)
 
 
 @asynccontextmanager
@@ -125,12 +103,12 @@ def test_nothing_is_said_again_and_the_clock_is_shifted_before_the_copy_has_answ
     async def story() -> None:
         async with awaiting() as (task, peer):
             number, request = await peer.read_request()
-            assert request == {"op": "renew", "shift": 2.5}
+            assert request == {"op": "renew", "shift": 2.5, "silent": True}
             await peer.write(b"of the template" + answer({}, NUMBER + 1) + answer(LISTING))
             await peer.say_json(agent.REPLY, number, {})
             channel, said = await task
             assert said == LISTING
-            asked = await channel.ask("x")
+            asked = asyncio.create_task(channel.request("x"))
             await peer.say_json(agent.REPLY, (await peer.read_request())[0], {})
             assert await asked == {}
 

@@ -117,7 +117,8 @@ class Channel:
         is done before any command is started, which would be refused if it couldn't be."""
         channel = cls(sock, last_words)
         try:
-            renewal = agent.encode_json(agent.REQUEST, agent.pick_resumer(), {"op": "renew", "shift": shift})
+            shifting = {"op": "renew", "shift": shift, "silent": True}
+            renewal = agent.encode_json(agent.REQUEST, agent.pick_resumer(), shifting)
             answer = await channel._await_line(bytes.fromhex(token), asked, deadline, renewal)
         except BaseException:
             await channel.close()
@@ -158,27 +159,21 @@ class Channel:
 
     async def request(self, operation: str, *, deadline: float = 30.0, **fields: Any) -> dict[str, Any]:
         """Ask the agent; gives its reply. Raises AgentError on refusal, on a broken line and at the deadline."""
-        try:
-            async with asyncio.timeout(deadline):
-                return await (await self.ask(operation, **fields))
-        except TimeoutError:
-            raise AgentError(f"the guest's agent didn't answer {operation!r} within {deadline:g} s") from None
-
-    async def ask(self, operation: str, **fields: Any) -> asyncio.Future[dict[str, Any]]:
-        """The same, without waiting for the reply, which the future will have. What is asked for next is served next.
-
-        Raises AgentError on a broken line.
-        """
         number = next(self._numbers)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._requests[number] = future
-        future.add_done_callback(lambda _: self._requests.pop(number, None))
         try:
-            await self._send_request(number, operation, fields)
-        except BaseException:
-            future.cancel()
-            raise
-        return future
+            async with asyncio.timeout(deadline):
+                await self._send_request(number, operation, fields)
+                return await future
+        except TimeoutError:
+            raise AgentError(f"the guest's agent didn't answer {operation!r} within {deadline:g} s") from None
+        finally:
+            del self._requests[number]
+
+    async def tell(self, operation: str, **fields: Any) -> None:
+        """Ask, and look for no reply. What is asked for next is served next. Raises AgentError on a broken line."""
+        await self._send_request(agent.pick_resumer(), operation, fields)
 
     async def _await_line(self, token: bytes, number: int, deadline: float, request: bytes) -> dict[str, Any]:
         """Send a `request`; gives the answer to the one that takes the line over, which `number` tells from what comes

@@ -213,7 +213,7 @@ class AsyncPool:
         try:
             async with asyncio.timeout(_WAKE):
                 if box.paused:
-                    await box.resume(reseed=True, wait=False)
+                    await box.resume(wait=False)
             if not box.vm.ended.done():
                 return True
         except (GavotteError, TimeoutError) as error:
@@ -279,7 +279,8 @@ class AsyncPool:
                 with suppress(CommandNotStarted, CommandTimeout):
                     await box.run(argv, timeout=_WARM)
             if not self._waiting:
-                await box.resume(reseed=True)  # the way of its handing over
+                await box.pause()
+                await box.resume()  # the way of its handing over
                 await box.settle()
                 await box.pause()
         except GavotteError as error:

@@ -40,8 +40,7 @@ async def shift_clock(channel: Channel, seconds: float, *, reseed: bool = False,
     if wait:
         await channel.request("renew", seed=seed, shift=seconds)
         return
-    answer = await channel.ask("renew", seed=seed, shift=seconds)
-    answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, so not logged
+    await channel.tell("renew", seed=seed, shift=seconds, silent=True)
 
 
 def _seed() -> str:

@@ -246,7 +246,8 @@ class Agent:
     def op_renew(self, _channel: int, request: dict[str, Json]) -> Json:
         """Set the clock to a `time`, or by a `shift`; and have other random numbers, if there is a `seed`.
 
-        Where that fails no command is started any more, which may be asked for already.
+        Where that fails no command is started any more, which may be asked for already. With `silent` there is no reply
+        that it worked: under emulation that takes a while, too.
         """
         self.renewed = False
         if request.get("seed"):
@@ -256,7 +257,7 @@ class Agent:
         else:
             set_clock(request["time"])
         self.renewed = True
-        return {}
+        return None if request.get("silent") else {}
 
     def op_online(self, channel: int, request: dict[str, Json]) -> Json:
         """Bring what was plugged online, and give commands what memory there is now, more or less than before.

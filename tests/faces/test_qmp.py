@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -208,6 +209,8 @@ def test_a_qemu_that_goes_mid_way_is_told(tmp_path: Path) -> None:
 
 # --- a prompt ---
 
+WAITS = ("23 ", "270 ", "7 ", "271 ")  # select, pselect6, poll and ppoll on x86_64: see syscall in proc(5)
+
 
 class Typist:
     """A person at a prompt."""
@@ -252,6 +255,13 @@ class Typist:
                 break
         self.sees("\r\n")
         self.sees("qmp> ")
+
+    def rests(self) -> None:
+        """Returns when the program waits for a key: before that it may miss what else wakes it (see `interrupts`)."""
+        until = time.monotonic() + SECONDS
+        while not Path(f"/proc/{self.process.pid}/syscall").read_text().startswith(WAITS):
+            assert time.monotonic() < until, "it doesn't wait for a key"
+            os.sched_yield()
 
     def sees(self, wanted: str) -> str:
         """What is written until `wanted` is."""
@@ -352,6 +362,7 @@ def test_the_end_of_qemu_ends_the_prompt_at_once(tmp_path: Path) -> None:
     with qemu_at(tmp_path / "s") as process, Typist(str(tmp_path / "s"), tmp_path) as typist:
         typist.types("query-nam")
         typist.sees("query-nam")
+        typist.rests()
         process.send_signal(signal.SIGTERM)
         assert "# SHUTDOWN" in typist.sees('"reason": "host-signal"}\r\n')
         typist.sees("QEMU ended the connection")

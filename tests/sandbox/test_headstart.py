@@ -232,6 +232,21 @@ def test_one_that_nobody_takes_ends_with_the_block_and_its_directory_with_it(kno
     begun.close()
 
 
+@pytest.mark.parametrize("there", [[], ["owner.json.new"], ["owner.json"]], ids=str)
+def test_one_that_was_interrupted_in_the_middle_leaves_nothing(
+    there: list[str], known: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(directory: str, owner: object) -> None:
+        for name in there:
+            Path(directory, name).touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(headstart, "write_owner", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Headstart(OPTIONS)
+    assert not list(run_root().iterdir())
+
+
 def test_a_directory_that_the_sandbox_has_claimed_goes_with_the_sandbox(known: Start) -> None:
     with Headstart(OPTIONS) as begun:
         directory = RunDirectory(begun.claim(str(run_root())), made=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 __all__ = ["fds_left"]
 
@@ -14,10 +14,12 @@ __all__ = ["fds_left"]
 @contextmanager
 def fds_left(count: int) -> Iterator[None]:
     """Lets this process open that many more files."""
+    gc.collect()  # what is garbage may hold some, and give them back at any moment
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = [os.dup(0) for _ in range(count)]
-    highest = max(map(int, os.listdir("/proc/self/fd")), default=0)  # noqa: PTH208  # as in tests.support.leaks
-    holes = [fd for fd in range(highest) if not Path(f"/proc/self/fd/{fd}").exists()]
+    listed = map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208  # as in tests.support.leaks
+    highest = max((fd for fd in listed if _is_open(fd)), default=0)  # the listing's own is among them
+    holes = [fd for fd in range(highest) if not _is_open(fd)]
     fillers = [os.dup(0) for _ in holes]
     for fd in spare:
         os.close(fd)
@@ -29,3 +31,7 @@ def fds_left(count: int) -> Iterator[None]:
         for fd in fillers:
             with suppress(OSError):
                 os.close(fd)
+
+
+def _is_open(fd: int) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")

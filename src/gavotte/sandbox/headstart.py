@@ -82,8 +82,10 @@ class Headstart:
         """End the copy, if nobody has taken it, and remove its directory."""
         self.drop_child()
         if self._directory:
+            for name in (OWNER, f"{OWNER}.new"):
+                with contextlib.suppress(OSError):  # it isn't there, as a rule
+                    os.unlink(f"{self._directory}/{name}")
             with contextlib.suppress(OSError):  # a sweeper of /tmp may have been there
-                os.unlink(f"{self._directory}/{OWNER}")
                 os.rmdir(self._directory)
         self.name, self._directory = "", ""
 
@@ -142,8 +144,12 @@ class Headstart:
             directory = f"{start.root}/{name}"
             if not is_ours_alone(start.root):
                 raise PermissionError(errno.EPERM, f"others can write to {start.root}")
-            os.mkdir(directory, 0o700)
-            self.name, self._directory = name, directory
+            self.name, self._directory = name, directory  # first: a signal may come at any moment
+            try:
+                os.mkdir(directory, 0o700)
+            except FileExistsError:
+                self._directory = ""  # it is somebody else's
+                raise
             write_owner(directory, ProcessId.of(os.getpid()))
             child = self.child = Ahead(argv, start.numbers, files, mark_of(directory))
         for end, words in start.words.items():

@@ -304,7 +304,7 @@ class Line:
         until = time.monotonic() + DEADLINE
         same, count = 0, -1
         while same < 5 and time.monotonic() < until:
-            self.settle()
+            self.ask("settle")  # the agent knows of it, which it hears from the stage
             now = self.process.open_fds() if self.process.standbys() else -1
             same, count = (same + 1 if now == count >= 0 else 0), now
         return count

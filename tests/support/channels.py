@@ -44,7 +44,7 @@ async def resting_fds(channel: Channel, process: AgentProcess) -> int:
     same, count = 0, -1
     async with asyncio.timeout(DEADLINE):
         while same < 5:
-            await channel.request("signal", target=0, signal=0)  # it has acted on all that came before
+            await channel.request("settle")  # the agent knows of it, which it hears from the stage
             now = process.open_fds() if process.standbys() == 1 else -1
             same, count = (same + 1 if now == count >= 0 else 0), now
     return count

@@ -273,14 +273,15 @@ class AsyncPool:
         """Warm it up and pause it; who waits for it meanwhile gets it at once."""
         self._failures = 0
         try:
+            if not self._waiting:  # the way of its handing over, and then commands: in the order in which it will go
+                await box.pause()
+                await box.resume()
             for argv in self._warm_up:
                 if self._waiting:
                     break
                 with suppress(CommandNotStarted, CommandTimeout):
                     await box.run(argv, timeout=_WARM)
             if not self._waiting:
-                await box.pause()
-                await box.resume()  # the way of its handing over
                 await box.settle()
                 await box.pause()
         except GavotteError as error:

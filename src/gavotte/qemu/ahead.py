@@ -38,7 +38,6 @@ class Ahead(FdLedger):
         self.taken = False
         self._argv, self._env, self._numbers = list(argv), dict(env), dict(numbers)
         self._begun: Begun | None = None
-        self._given: list[FdEntry] = []  # not the base's, which closes them: here, these numbers are others' by now
         placed: list[int] = []
         try:
             for why, number in numbers.items():
@@ -76,13 +75,11 @@ class Ahead(FdLedger):
         begun, self._begun, self.taken = self._begun, None, True
         return begun
 
-    @property
-    def entries(self) -> tuple[FdEntry, ...]:
-        """What was asked for, in order."""
-        return tuple(self._given)
-
     def close(self) -> None:
-        """End a child that nobody has taken. A second call does nothing."""
+        """End a child that nobody has taken. A second call does nothing.
+
+        The numbers in `entries` are the child's, and may be other files' here: they aren't closed.
+        """
         while self.ours:
             self.ours.popitem()[1].close()
         if self._begun is not None:
@@ -93,7 +90,7 @@ class Ahead(FdLedger):
         number = self._numbers.get(why)
         if number is None:
             raise Unlike(why)
-        self._given.append(FdEntry(number, why))
+        self._entries.append(FdEntry(number, why))
         return number
 
 

@@ -116,7 +116,8 @@ class Stage:
                 close_all(ours)
                 stand_by(socket.socket(fileno=theirs[0]), theirs[1:], group, self.root)
             self.jobs[pid] = Job(pid, name)
-            company = len(self.jobs) > 1 or bool(self.leftover)
+            # Without cgroups nobody knows what an ended command has left running
+            company = len(self.jobs) > 1 or bool(self.leftover) or self.cgroup is None
             send_packet(self.control, {"op": "standby", "pid": pid, "company": company}, ours)
         except OSError as error:
             send_packet(self.control, {"op": "no-standby", "pid": 0, **problem(error)})

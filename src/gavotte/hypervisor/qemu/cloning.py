@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gavotte.errors import OutcomeUnknown, QemuError, QmpRefused, SaveFailed, UsageError
 from gavotte.hypervisor.interface import Ability, VmState
-from gavotte.hypervisor.qemu.loading import IGNORE_SHARED, STATE, switch_on
+from gavotte.hypervisor.qemu.loading import IGNORE_SHARED, STATE, switch
 from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
 from gavotte.hypervisor.qemu.resuming import go_on, go_on_after_migration
 from gavotte.qmp.client import Deadline, QmpClient
-from gavotte.qmp.wire import Json
 
 if TYPE_CHECKING:
     from gavotte.hypervisor.qemu.vm import QemuVm
@@ -88,13 +87,12 @@ async def _await_load(vm: QemuVm) -> None:
 async def include_memory(vm: QemuVm) -> None:
     """Have what is saved of it hold its memory too, also when it was cloned from a state that had none."""
     if vm.config.memory_file is not None:
-        without: list[Json] = [{"capability": IGNORE_SHARED, "state": False}]
-        await vm.monitor.execute("migrate-set-capabilities", {"capabilities": without})
+        await vm.monitor.execute("migrate-set-capabilities", switch(IGNORE_SHARED, on=False))
 
 
 async def _save(monitor: QmpClient, fd: int) -> None:
     """Have QEMU write its state to `fd`, without the memory that is in a file. Raises SaveFailed."""
-    await monitor.execute("migrate-set-capabilities", switch_on("events", IGNORE_SHARED))
+    await monitor.execute("migrate-set-capabilities", switch("events", IGNORE_SHARED))
     await monitor.execute("getfd", {"fdname": STATE}, fds=[fd])
     await _migrate(monitor)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from gavotte.qmp.wire import Json, Words
 
-__all__ = ["IGNORE_SHARED", "STATE", "switch_on", "words_to_load"]
+__all__ = ["IGNORE_SHARED", "STATE", "switch", "words_to_load"]
 
 STATE: Final = "state"
 """What the state's descriptor is for, in the ledger."""
@@ -19,9 +19,9 @@ STATE: Final = "state"
 IGNORE_SHARED: Final = "x-ignore-shared"
 
 
-def switch_on(*capabilities: str) -> dict[str, Json]:
-    """The arguments of `migrate-set-capabilities` that do so."""
-    return {"capabilities": [{"capability": name, "state": True} for name in capabilities]}
+def switch(*capabilities: str, on: bool = True) -> dict[str, Json]:
+    """The arguments of `migrate-set-capabilities` that switch these on, or off."""
+    return {"capabilities": [{"capability": name, "state": on} for name in capabilities]}
 
 
 def words_to_load(number: int) -> Sequence[Words]:
@@ -29,7 +29,7 @@ def words_to_load(number: int) -> Sequence[Words]:
     is in a file."""
     return (
         ("qmp_capabilities", {"enable": ["oob"]}),
-        ("migrate-set-capabilities", switch_on("events", IGNORE_SHARED)),
+        ("migrate-set-capabilities", switch("events", IGNORE_SHARED)),
         ("migrate-incoming", {"uri": f"fd:{number}"}),
         ("cont", None),
     )

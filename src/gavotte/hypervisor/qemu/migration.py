@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 
 from gavotte.errors import QemuError, QmpRefused, SaveFailed
 from gavotte.hypervisor.interface import OnProgress, Progress
+from gavotte.hypervisor.qemu.loading import switch
 from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
 from gavotte.hypervisor.qemu.pump import Pump, pumping
 from gavotte.hypervisor.qemu.resuming import go_on
@@ -102,7 +103,7 @@ def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 async def _begin(monitor: QmpClient, command: str, end: BinaryIO) -> None:
     """Hand QEMU its end of the pipe, which is closed here, and have it begin."""
-    await monitor.execute("migrate-set-capabilities", {"capabilities": [{"capability": "events", "state": True}]})
+    await monitor.execute("migrate-set-capabilities", switch("events"))
     await monitor.execute("migrate-set-parameters", {"max-bandwidth": _BANDWIDTH, "downtime-limit": _DOWNTIME})
     with end:
         await monitor.execute("getfd", {"fdname": _FD}, fds=[end.fileno()])

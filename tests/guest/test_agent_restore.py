@@ -44,15 +44,7 @@ class Template:
         """What whoever has this token is answered, and a line to go on with; `pending` has what else came."""
         self.taken += 1
         number = FIRST + self.taken
-        self.process.sock.sendall(key + agent.encode_json(agent.REQUEST, number, {"op": operation, **fields}))
-        needle = key + agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4]
-        buffer = b""
-        while needle not in buffer:
-            piece = self.process.sock.recv(1 << 16)
-            assert piece, self.process.log()
-            buffer += piece
-        line = Line(self.process)
-        line.pending.extend(line._decoder.feed(buffer[buffer.index(needle) + len(key) :]))
+        line = Line.taken_over(self.process, key, number, {"op": operation, **fields})
         return line, line.answer(number)
 
     def restore(self, key: bytes = OLD, /, **changes: Any) -> tuple[Line, dict[str, Any]]:

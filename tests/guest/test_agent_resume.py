@@ -36,15 +36,7 @@ class Managed:
         """A new manager's line, and what it was told. What an earlier one left on the line is read away."""
         self.resumed += 1
         number = FIRST + self.resumed
-        self.process.sock.sendall(token + agent.encode_json(agent.REQUEST, number, {"op": "resume"}))
-        needle = token + agent.encode(agent.REPLY, number)[:8]
-        buffer = b""
-        while needle not in buffer:
-            piece = self.process.sock.recv(1 << 16)
-            assert piece, self.process.log()
-            buffer += piece
-        line = Line(self.process)
-        line.pending.extend(line._decoder.feed(buffer[buffer.index(needle) + len(token) :]))
+        line = Line.taken_over(self.process, token, number, {"op": "resume"})
         listing = line.answer(number)
         line._last = listing["last"]
         return line, listing

@@ -208,6 +208,20 @@ class Line:
         self._decoder = agent.Decoder()
         self._last = 0
 
+    @classmethod
+    def taken_over(cls, process: AgentProcess, token: bytes, number: int, request: dict[str, Any]) -> Line:
+        """A line for whoever has that token. What was on it before the answer to this is read away."""
+        process.sock.sendall(agent.encode_takeover(token, number, request))
+        needle = token + agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4]
+        buffer = b""
+        while needle not in buffer:
+            piece = process.sock.recv(1 << 16)
+            assert piece, process.log()
+            buffer += piece
+        line = cls(process)
+        line.pending.extend(line._decoder.feed(buffer[buffer.index(needle) + len(token) :]))
+        return line
+
     def new_channel(self) -> int:
         self._last += 1
         return self._last

@@ -256,9 +256,9 @@ def _parser(first: list[str]) -> argparse.ArgumentParser:
     known = dict.fromkeys(("run", "explain"), _add_run) | {"check": _add_check, "image": _add_image}
     known |= {"template": _add_template, **dict.fromkeys(detached.COMMANDS, _add_detached)}
     known |= {"qemu": _add_qemu, "qmp": _add_qmp}
-    for name, add in known.items():
-        if first == [name] or first[:1] == [] or first[0] not in known:
-            add(commands, name, chosen=first == [name])
+    chosen = next((word for word in first if word in known), None)
+    for name in known if chosen is None else (chosen,):
+        known[name](commands, name, chosen=name == chosen)
     return parser
 
 

@@ -78,7 +78,8 @@ def test_a_kept_process_outlives_its_manager_and_ends_by_the_ladder_of_another(t
 
 
 def test_what_it_says_reaches_whoever_has_adopted_it(tmp_path: Path) -> None:
-    code = "import signal\nprint('up', flush=True)\nsignal.sigwait([signal.SIGINT])\nprint('last words', flush=True)"
+    blocked = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])"  # or it may come too early
+    code = f"{blocked}\nprint('up', flush=True)\nsignal.sigwait([signal.SIGINT])\nprint('last words', flush=True)"
     with orphan(code, tmp_path / "fifo") as id:
 
         async def main() -> None:

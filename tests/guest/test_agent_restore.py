@@ -242,7 +242,7 @@ def test_a_guest_has_settled_when_a_process_stands_by(template: Template) -> Non
     for _ in range(3):
         told(template.line, "true")
         template.line.ask("settle")
-        assert template.process.standbys() == 1
+        assert len(template.process.children_of_stage()) == 1
     template.line.ask("settle")
 
 
@@ -285,7 +285,7 @@ def test_many_commands_at_once_each_have_their_own_output(line: Line) -> None:
         outcome = line.finish(channel)
         assert (outcome.stdout, outcome.status) == (b"%d\n" % number, number)
     assert line.process.comes_to_hold(line.resting_fds())
-    assert line.process.standbys() == 1
+    assert len(line.process.children_of_stage()) == 1
 
 
 def test_many_commands_on_terminals_at_once_each_have_their_own(line: Line) -> None:
@@ -323,7 +323,7 @@ def test_the_stages_end_is_the_end_of_all_that_wait_for_a_process(line: Line) ->
         assert "stage" in line.finish(channel).exit["lost"]
     assert told(line, "echo", "served") == "served\n"
     line.ask("settle")
-    assert line.process.standbys() == 1
+    assert len(line.process.children_of_stage()) == 1
 
 
 def test_a_command_that_is_ended_while_it_waits_for_a_process_does_not_run_on(line: Line) -> None:

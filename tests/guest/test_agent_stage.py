@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gavotte.guest import agent
+from gavotte.qemu.pids import process_state
 from tests.support.agents import PYTHON, Line, exec_fields, guest
 
 # reboot(2) in a pid namespace that isn't the first ends that namespace: pid_namespaces(7)
@@ -55,6 +56,25 @@ def test_the_end_of_the_stage_is_told_and_a_new_one_takes_over(line: Line) -> No
     assert notice["why"]
     assert line.run("echo", "served").stdout == b"served\n"
     assert line.process.stage_pid() != first
+
+
+def test_a_stage_that_ends_behind_a_command_whose_end_is_not_heard_yet_leaves_the_guest(line: Line) -> None:
+    channel = line.spawn("sleep", "1000")  # no process stands by for the next one: that is asked for at its end
+    stage = line.process.stage_pid()
+    [command] = line.process.children_of_stage()
+    os.kill(line.process.pid, signal.SIGSTOP)
+    try:
+        os.kill(command, signal.SIGKILL)
+        while line.process.children_of_stage() or process_state(stage) != "S":  # until it has told of it
+            os.sched_yield()
+        os.kill(stage, signal.SIGKILL)
+        while process_state(stage) != "Z":
+            os.sched_yield()
+    finally:
+        os.kill(line.process.pid, signal.SIGCONT)
+    assert line.finish(channel).exit == {"signal": 9}
+    line.take(0, agent.NOTICE)
+    assert line.run("echo", "served").stdout == b"served\n"
 
 
 def test_the_root_keeps_its_files_when_the_stage_ends(line: Line) -> None:

@@ -154,10 +154,10 @@ class AgentProcess:
         assert len(children) == 1, children
         return int(children[0])
 
-    def standbys(self) -> int:
-        """How many processes the stage has, of which one stands by when none is a command."""
+    def children_of_stage(self) -> list[int]:
+        """The processes that the stage has, as the host sees them; one stands by when none is a command."""
         stage = self.stage_pid()
-        return len(Path(f"/proc/{stage}/task/{stage}/children").read_text().split())
+        return [int(pid) for pid in Path(f"/proc/{stage}/task/{stage}/children").read_text().split()]
 
     def close(self) -> int:
         """End it; gives its exit status, which is 0 when it left by itself."""
@@ -319,7 +319,7 @@ class Line:
         same, count = 0, -1
         while same < 5 and time.monotonic() < until:
             self.ask("settle")  # the agent knows of it, which it hears from the stage
-            now = self.process.open_fds() if self.process.standbys() else -1
+            now = self.process.open_fds() if self.process.children_of_stage() else -1
             same, count = (same + 1 if now == count >= 0 else 0), now
         return count
 

@@ -45,7 +45,7 @@ async def resting_fds(channel: Channel, process: AgentProcess) -> int:
     async with asyncio.timeout(DEADLINE):
         while same < 5:
             await channel.request("settle")  # the agent knows of it, which it hears from the stage
-            now = process.open_fds() if process.standbys() == 1 else -1
+            now = process.open_fds() if len(process.children_of_stage()) == 1 else -1
             same, count = (same + 1 if now == count >= 0 else 0), now
     return count
 

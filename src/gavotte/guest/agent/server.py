@@ -287,7 +287,7 @@ class Agent:
         if self.stage is not None:
             try:
                 self.tell(self.stage, {"op": "room", "size": total_memory() // 2})
-            except OSError as error:  # it has ended; the next one mounts them anew
+            except OSError as error:
                 log(f"no room: {error}")
 
     def bring_online(self, cpus: int | None) -> Json:
@@ -325,16 +325,22 @@ class Agent:
         if self.stage is not None:
             try:
                 self.tell(self.stage, {"op": "nodes", "nodes": nodes})
-            except OSError as error:  # it has ended; the next one gets them
+            except OSError as error:  # no memory, no fd: commands go on without them
                 log(f"no nodes: {error}")
 
     def tell(self, stage: StageHandle, message: Json, fds: Sequence[int] = ()) -> None:
-        """Send, and take in what the stage says meanwhile: if both waited to be read, they would for ever."""
+        """Send, and take in what the stage says meanwhile: if both waited to be read, they would for ever.
+
+        One that has ended hears nothing: what becomes of all that it had is done when its end is seen.
+        """
         poll = select.poll()
         poll.register(stage.control, select.POLLIN | select.POLLOUT)
         while not poll.poll()[0][1] & (select.POLLOUT | select.POLLHUP):
             self.on_stage(0)
-        send_packet(stage.control, message, fds)
+        try:
+            send_packet(stage.control, message, fds)
+        except BrokenPipeError:
+            pass
 
     def op_exec(self, channel: int, request: dict[str, Json]) -> Json:
         """Start a command. `started` and what follows comes from its process: see `starts`."""

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.boxes import box, image
@@ -15,6 +16,9 @@ from tests.support.leaks import held_to_its_start
 from tests.support.order import longest_first
 
 __all__ = ["box", "image", "lab"]
+
+hypothesis.settings.register_profile("patient", deadline=None)  # the clock of a busy machine says nothing of our code
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

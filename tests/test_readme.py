@@ -31,7 +31,7 @@ def run_example(code: str) -> str:
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=250,
         check=False,
         env={**os.environ, "PYTHONDEVMODE": "1"},
     )

@@ -218,7 +218,7 @@ requests = st.fixed_dictionaries(
     {"op": st.sampled_from(["exec", "signal", "window", "setup"]) | anything},
     optional=dict.fromkeys(FIELDS, anything),
 )
-quietly = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quietly = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @quietly

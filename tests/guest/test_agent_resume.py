@@ -97,7 +97,7 @@ def test_two_tokens_at_once_have_nothing_between_them() -> None:
 # --- the agent
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, len(PROBE)))
 def test_a_request_cut_off_at_any_byte_spoils_nothing(managed: Managed, cut: int) -> None:
     managed.process.sock.sendall(PROBE[:cut])
@@ -138,7 +138,7 @@ def test_a_terminal_goes_on_under_the_new_manager(managed: Managed) -> None:
     assert b"31 91" in second.finish(channel).stdout
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(count=st.integers(0, 40))
 def test_output_cut_off_at_any_byte_is_resumed_at_a_frame(managed: Managed, count: int) -> None:
     first, _ = managed.take_over()

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from gavotte.guest import agent
+from gavotte.guest.agent.server import Agent
+from gavotte.guest.agent.world import StageHandle
 from gavotte.qemu.pids import process_state
 from tests.support.agents import PYTHON, Line, exec_fields, guest
 
@@ -75,6 +80,19 @@ def test_a_stage_that_ends_behind_a_command_whose_end_is_not_heard_yet_leaves_th
     assert line.finish(channel).exit == {"signal": 9}
     line.take(0, agent.NOTICE)
     assert line.run("echo", "served").stdout == b"served\n"
+
+
+@pytest.mark.parametrize("unread", [0, 1])
+def test_a_stage_that_has_ended_is_told_in_vain(unread: int) -> None:
+    """The first that it's told after its end is refused in one way, or where it left something unread in another."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        teller, stage = cast(Agent, None), cast(StageHandle, SimpleNamespace(control=ours))
+        for _ in range(unread):
+            Agent.tell(teller, stage, {"op": "standby"})
+        theirs.close()
+        for _ in range(2):
+            Agent.tell(teller, stage, {"op": "standby"})
 
 
 def test_the_root_keeps_its_files_when_the_stage_ends(line: Line) -> None:

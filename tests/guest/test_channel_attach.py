@@ -68,7 +68,7 @@ def answer(number: int, listing: object) -> bytes:
     return bytes.fromhex(TOKEN) + agent.encode_json(agent.REPLY, number, listing)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(stale=st.binary(max_size=60), cut=st.integers(1, 80))
 def test_what_was_for_another_manager_is_skipped_wherever_it_was_cut_off(stale: bytes, cut: int) -> None:
     async def main() -> None:

@@ -321,6 +321,7 @@ def test_a_guest_that_floods_its_console_leaves_the_loop_and_the_disk_alone(
 
 def test_a_guest_that_floods_a_port_that_nobody_reads_is_held_up(lab: gavotte.Sandbox) -> None:
     flood = """
+until grep -qsx flood /sys/class/virtio-ports/*/name; do sleep 0.1; done
 for port in /sys/class/virtio-ports/*; do
     if grep -qx flood $port/name; then
         mknod /dev/flood c $(tr : ' ' < $port/dev)

@@ -113,7 +113,7 @@ async def test_a_controller_that_the_guest_keeps_is_used_by_the_next_device(tmp_
     path.write_bytes(bytes(1 << 20))
     async with running(tmp_path, guest=HALTS, slots=1) as vm:
         with pytest.raises(QmpRefused, match="couldn't be undone: step 0"):
-            await vm.plug(Raw("d", {"driver": "scsi-hd", "drive": "elsewhere"}), deadline=SOON)
+            await vm.plug(Raw("d", {"driver": "scsi-hd", "drive": "elsewhere"}), deadline=2.0)
         assert set(vm.table.controllers) == {"scsi"}
         assert vm.plugged == {}
         await vm.plug(Disk("d", path, bus="virtio-scsi"))

@@ -286,6 +286,8 @@ def test_qemu_stopped_while_it_saves_is_told_and_it_goes_on_when_it_is_let(
             async with asyncio.timeout(DEADLINE):  # if it stood still for the rest, QEMU lets it go on by itself
                 while not (await vm.qmp.query_status())["running"]:
                     pass
+                while (await vm.qmp.query_migrate()).get("status") in ("setup", "active", "cancelling"):
+                    pass
             await is_as_before(vm, tmp_path / "out")
 
     asyncio.run(main())

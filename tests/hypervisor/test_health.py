@@ -21,6 +21,11 @@ from tests.support.programs import DEADLINE
 from tests.support.tiny import PANIC, config_for, does
 
 
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    """None here: who doesn't answer is to be found out soon."""
+
+
 def with_machine(folder: Path, ask: Callable[[QemuVm], Awaitable[None]]) -> None:
     """Gives a running machine to `ask`, and ends it."""
 

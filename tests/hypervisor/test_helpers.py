@@ -24,7 +24,7 @@ from gavotte.hypervisor.qemu.helpers import Helper
 from gavotte.hypervisor.qemu.passt import start_passt
 from gavotte.hypervisor.qemu.virtiofsd import Virtiofsd, find_virtiofsd, start_virtiofsd
 from gavotte.qemu.binary import find_program
-from gavotte.qemu.pids import ProcessId
+from gavotte.qemu.pids import ProcessId, start_time
 from tests.support.network import default_gateway
 from tests.support.programs import DEADLINE, SOURCES, python
 
@@ -53,6 +53,10 @@ async def soon(what: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE):
         while not what():  # noqa: ASYNC110  # of other processes, there is no event
             await asyncio.sleep(0.01)
+
+
+def youngest_of(session: int) -> int:
+    return max(processes_of(session), key=lambda pid: (start_time(pid), pid))
 
 
 def processes_of(session: int) -> list[int]:
@@ -131,7 +135,7 @@ def test_a_helper_has_only_what_it_needs(start: Start, tmp_path: Path) -> None:
                 links = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
                 assert not [link for link in links if link == Path("/dev/zero")]
                 assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
-            served = processes_of(helper.pid)[-1]
+            served = youngest_of(helper.pid)
             assert Path(f"/proc/{served}/status").read_text().split("Seccomp:\t")[1][0] == "2"
             assert Path(f"/proc/{served}/ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
         finally:
@@ -174,7 +178,7 @@ def test_virtiofsd_confines_itself_for_an_ordinary_user_too(tmp_path: Path, monk
 
     async def main() -> None:
         helper, end = await virtiofsd(tmp_path)
-        served = processes_of(helper.pid)[-1]
+        served = youngest_of(helper.pid)
         assert Path(f"/proc/{served}/ns/user").readlink() != Path("/proc/self/ns/user").readlink()
         assert Path(f"/proc/{served}/uid_map").read_text().split()[2] == "1"
         os.close(end)

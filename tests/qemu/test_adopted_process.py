@@ -97,15 +97,17 @@ def test_what_it_says_reaches_whoever_has_adopted_it(tmp_path: Path) -> None:
 def test_nobody_who_reads_is_no_reason_to_stop_or_to_die(tmp_path: Path) -> None:
     code = """if True:
         import os, signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
         os.write(1, b"up")
-        signal.sigtimedwait([signal.SIGUSR1], 0.3)  # the manager dies meanwhile
+        signal.sigwait([signal.SIGUSR1])
         for _ in range(100):
             try: os.write(1, bytes(65536))
             except BlockingIOError: pass
     """
     with orphan(code, tmp_path / "fifo") as id:
-        fd = id.open()
+        fd = id.open()  # the manager is dead
         try:
+            signal.pidfd_send_signal(fd, signal.SIGUSR1)
             wait_for_end(id.pid, fd)  # it would never end if it were stuck
         finally:
             os.close(fd)
@@ -113,12 +115,14 @@ def test_nobody_who_reads_is_no_reason_to_stop_or_to_die(tmp_path: Path) -> None
 
 def test_a_process_that_is_our_child_after_all_has_its_status(tmp_path: Path) -> None:
     async def main() -> None:
-        first = await start_process(
-            python("import sys; sys.stdin.read(); sys.exit(7)"), FdLedger(), keep=tmp_path / "f"
-        )
-        id = ProcessId.of(first.pid)
-        first.leave()
-        second = adopt_process(id, output=tmp_path / "f")
+        ledger = FdLedger()
+        ours, number = ledger.pair("what it waits for")
+        with ours:
+            waits = python(f"import os, sys; os.read({number}, 1); sys.exit(7)")
+            first = await start_process(waits, ledger, keep=tmp_path / "f")
+            id = ProcessId.of(first.pid)
+            first.leave()
+            second = adopt_process(id, output=tmp_path / "f")
         assert await second.wait() == 7
 
     run(main())

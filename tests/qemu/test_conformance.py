@@ -60,7 +60,7 @@ def test_every_device_that_can_be_plugged_is_the_same_cold(qemu: Path | None, re
     schema_for(path)
 
     async def compare() -> tuple[Survey, dict[str, dict[str, Any]]]:
-        async with asyncio.timeout(115):
+        async with asyncio.timeout(250):
             found = await survey(path)
             return found, await cold_values(path, found)
 

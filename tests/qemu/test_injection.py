@@ -222,7 +222,7 @@ def path_of(qemu: Path | None) -> str:
 @given(values=st.lists(texts, min_size=TEXTS_OF_A_FULL_MACHINE, max_size=TEXTS_OF_A_FULL_MACHINE, unique=True))
 @example(values=NASTY[:TEXTS_OF_A_FULL_MACHINE])
 @example(values=NASTY[-TEXTS_OF_A_FULL_MACHINE:])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_qemu_gets_exactly_the_text_in_every_section_and_nothing_else(qemu: Path | None, values: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         machine = full_machine(values, Path(folder))
@@ -235,7 +235,7 @@ def test_qemu_gets_exactly_the_text_in_every_section_and_nothing_else(qemu: Path
 @example(values=NASTY[5:10])
 @example(values=NASTY[-5:])
 @example(values=["", "", "", "", ""])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_qemu_gets_exactly_the_words_and_texts_of_the_machine_itself(qemu: Path | None, values: list[str]) -> None:
     machine = unborn_machine(values)
     assert answers_of(machine, qemu) == machine.expected
@@ -247,7 +247,7 @@ def test_qemu_gets_exactly_the_words_and_texts_of_the_machine_itself(qemu: Path 
 @pytest.mark.parametrize("qemu", BINARIES)
 @given(values=st.lists(texts.filter(bool), min_size=4, max_size=4))
 @example(values=["x" * 10_000, ",", "a=b,c", "\x1b,string="])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_firmware_reads_exactly_the_text(qemu: Path | None, values: list[str]) -> None:
     name = f"opt/b{cut(values[1], 50)}"
     document: Document = {

@@ -205,7 +205,7 @@ def test_wait_gives_up_at_its_deadline_and_leaves_the_process() -> None:
 
 def test_last_words_wait_for_an_exit_that_is_under_way() -> None:
     async def main() -> None:
-        process = await start("import time; time.sleep(0.05); raise SystemExit('so long')")
+        process = await start_ready("ready(); import time; time.sleep(0.05); raise SystemExit('so long')")
         words = await process.last_words()
         assert words.startswith("exit status 1; last words: so long; command line: ")
 

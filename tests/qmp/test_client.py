@@ -13,6 +13,7 @@ from gavotte.qmp.wire import MAX_LINE
 from tests.support.qmp_server import QmpServer, Script, echo, negotiated, run, scripted, served
 
 SOON = 0.05  # seconds: a deadline that is meant to pass
+LATE = 0.5  # the same where something comes before it passes
 BULK = {"text": "x" * 1_000_000}  # more than a socket holds
 
 
@@ -63,7 +64,7 @@ def test_a_server_that_never_grants_the_capabilities_meets_the_deadline() -> Non
         await server.read()
         await server.read_eof()
 
-    run_connect(script, OutcomeUnknown, "qmp_capabilities is unknown: no answer", deadline=SOON)
+    run_connect(script, OutcomeUnknown, "qmp_capabilities is unknown: no answer", deadline=LATE)
 
 
 def test_an_end_before_the_greeting_says_qemus_last_words() -> None:
@@ -313,14 +314,14 @@ def test_a_cancelled_command_leaves_the_client_usable(answer: str) -> None:
 async def refuse_just_too_late(server: QmpServer) -> None:
     await server.negotiate()
     await server.refuse(await server.read(), "no")
-    time.sleep(2 * SOON)  # noqa: ASYNC251  # holds the loop up, so that it sees the answer and the deadline at once
+    time.sleep(2 * LATE)  # noqa: ASYNC251  # holds the loop up, so that it sees the answer and the deadline at once
 
 
 def test_an_answer_at_the_moment_of_the_deadline_counts() -> None:
     async def test() -> None:
         async with scripted(refuse_just_too_late) as client:
             with pytest.raises(QmpRefused):
-                await client.execute("x", deadline=SOON)
+                await client.execute("x", deadline=LATE)
 
     run(test)
 
@@ -329,7 +330,7 @@ def test_an_answer_at_the_moment_of_a_cancellation_is_dropped_without_a_trace() 
     async def test() -> None:
         async with scripted(refuse_just_too_late) as client:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(SOON):
+                async with asyncio.timeout(LATE):
                     await client.execute("x")
 
     run(test)

@@ -66,7 +66,8 @@ def test_leaving_the_block_early_kills_the_whole_group() -> None:
 def test_a_killed_builder_leaves_no_program_behind() -> None:
     program = (
         "import subprocess; from gavotte.guest.image import tools\n"
-        "with tools.Child(['sleep', '100'], stdout=subprocess.PIPE) as child:\n"
+        "with tools.Child(['sh', '-c', 'echo; exec sleep 100'], stdout=subprocess.PIPE) as child:\n"
+        "    child.stdout.readline()  # setpriv has asked for its parent's death to be told\n"
         "    print(child._process.pid, flush=True); child.wait()"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as builder:

@@ -91,7 +91,7 @@ def test_the_types_that_end_the_process_are_found_and_all_others_learnt(bombs: l
 
 
 def test_a_type_that_hangs_the_process_is_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learn, "_ANSWER", 0.5)
+    monkeypatch.setattr(learn, "_ANSWER", 2.0)
     schema = learnt(a_qemu(tmp_path, devices=DEVICES, hangs=["device-03"], ends=["device-05"]))
     assert untold(schema) == {"device-03", "device-05"}
 

@@ -339,7 +339,7 @@ class Agent:
             self.on_stage(0)
         try:
             send_packet(stage.control, message, fds)
-        except BrokenPipeError:
+        except ConnectionError:  # ECONNRESET where there was something left that it hadn't read
             pass
 
     def op_exec(self, channel: int, request: dict[str, Json]) -> Json:

@@ -326,3 +326,28 @@ def test_nothing_heavy_is_imported_for_a_usage_error() -> None:
     code = "import sys; from gavotte.faces.cli import main\ntry: main(['dance'])\nfinally: print(*sorted(sys.modules))"
     ended = subprocess.run([GAVOTTE[0], "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert not {"asyncio", "rich", "json", "subprocess"} & set(ended.stdout.split())
+
+
+STRIKES = """
+import os, signal, sys, weakref
+
+class Strikes:  # out of a callback of this kind, which imports have too, nothing is raised any further
+    def find_spec(self, name, path, target=None):
+        if name == "gavotte.faces.run":
+            self.reference = weakref.ref(Strikes(), self.strike)
+
+    def strike(self, reference):
+        os.kill(os.getpid(), int(os.environ["STRIKE"]))
+        [None for _ in range(1000)]
+
+sys.meta_path.insert(0, Strikes())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_that_comes_in_the_midst_of_an_import_is_not_lost(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STRIKES)
+    ended = gavotte(
+        "run", "--accel", "tcg", "true", env={"PYTHONPATH": os.fspath(tmp_path), "STRIKE": str(number.value)}
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, b"", b"")

@@ -254,10 +254,10 @@ def test_what_it_runs_on_is_said_when_it_is_not_kvm() -> None:
 
 
 def test_a_guest_that_never_answers_is_status_125_with_the_end_of_its_console(image: Image) -> None:
-    append = ["--append", "rdinit=/no/such/init init=/no/such/init panic=0 loglevel=7", "--boot-timeout", "8"]
+    append = ["--append", "rdinit=/no/such/init init=/no/such/init panic=0 loglevel=7", "--boot-timeout", "15"]
     ended = in_guest("true", options=append)
     assert ended.returncode == 125
-    assert b"no answer within 8 s" in ended.stderr
+    assert b"no answer within 15 s" in ended.stderr
     assert b"Kernel panic" in ended.stderr
     assert b"  next: " in ended.stderr
 

@@ -21,7 +21,7 @@ from tests.support.orphans import children_of
 
 pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("image")]
 
-DEADLINE = 90.0
+DEADLINE = 120.0
 
 Story = Callable[[AsyncSandbox], Awaitable[None]]
 Stage = Callable[[Story], None]
@@ -105,7 +105,7 @@ def test_a_fork_bomb_ends_at_its_timeout(stage: Stage) -> None:
         gone = (
             "until test $(ps -e | wc -l) -lt 8; do sleep 0.5; done"  # they are killed, but there are many to be buried
         )
-        (await box.run(["sh", "-c", gone], timeout=30)).check()
+        (await box.run(["sh", "-c", gone], timeout=60)).check()
 
     stage(story)
 
@@ -113,7 +113,7 @@ def test_a_fork_bomb_ends_at_its_timeout(stage: Stage) -> None:
 def test_processes_that_are_refused_are_counted(stage: Stage) -> None:
     async def story(box: AsyncSandbox) -> None:
         code = "while (1) { $p = fork; if (!defined $p) { print $!; kill 9, @p; exit } if (!$p) { sleep } push @p, $p }"
-        result = await box.run(["perl", "-e", code], timeout=60)
+        result = await box.run(["perl", "-e", code], timeout=100)
         assert result.stdout == b"Resource temporarily unavailable"
         assert result.forks_denied == 1
 
@@ -213,9 +213,9 @@ def test_a_start_that_is_cancelled_leaves_nothing(seconds: float, cold: bool) ->
         starting = asyncio.create_task(box.start())
         await asyncio.wait([starting], timeout=seconds)
         starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
-        assert box.state is State.CLOSED or not seconds
+        await asyncio.wait([starting])
+        if starting.cancelled():  # else it was up before
+            assert box.state is State.CLOSED or not seconds
         await box.close()
 
     run(story)

@@ -306,6 +306,7 @@ import gavotte
 with gavotte.Pool(2, accel="tcg", warm=[["true"]]) as pool:
     pool.ready()
     box = pool.acquire()
+    pool.ready()  # the next one's QEMU has asked to be told of our death
     print("ready", flush=True)
     input()
 """

@@ -436,13 +436,13 @@ def test_of_ten_first_starts_in_two_processes_one_builds_a_larger_template(
             return box.template, await sh(box, "nproc")
 
     async def story() -> list[tuple[str, str]]:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(2 * DEADLINE):
             return await asyncio.gather(*(start() for _ in range(5)))
 
     env = {**os.environ, "PYTHONPATH": SOURCES}
     with subprocess.Popen([sys.executable, "-c", STARTS], stdout=subprocess.PIPE, env=env) as other:
         found = asyncio.run(story())
-        out, _ = other.communicate(timeout=DEADLINE)
+        out, _ = other.communicate(timeout=2 * DEADLINE)
     others, notes = json.loads(out)
     (key,) = templates_in(cache / "gavotte/templates")
     assert found + [tuple(other) for other in others] == [(key, "1\n")] * 10

@@ -317,9 +317,10 @@ def test_a_qemu_that_stops_in_the_middle_of_its_load_is_given_up_in_time(
 def signal_before_it_loads(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each QEMU gets this signal when it has been told to load a state, and before it can have done so."""
     connect = QmpClient.connect.__func__  # type: ignore[attr-defined]
+    others = set(children_of(os.getpid()))
 
     async def signal_and_connect(cls: Any, *arguments: Any, **more: Any) -> QmpClient:
-        for pid in children_of(os.getpid()):
+        for pid in set(children_of(os.getpid())) - others:
             os.kill(pid, number)
         client: QmpClient = await connect(cls, *arguments, **{**more, "deadline": 0.5})
         return client

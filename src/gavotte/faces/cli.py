@@ -9,7 +9,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from gavotte.errors import GavotteError, HostError, InvalidMachine, NoSuchSandbox, UsageError
@@ -22,6 +22,8 @@ __all__ = ["main", "program"]
 _FAILED = 125
 _INTERRUPTED = 130
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
 _NAME = "gavotte"
 
 _OPTIONS = (*MACHINE_OPTIONS, *OWN_OPTIONS)
@@ -32,7 +34,7 @@ _MORE_OPTIONS = ("timeout", "env", "cwd", "user", "name", "detach", "slots", "ma
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; gives the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for number in _ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
     _reserve_standard_streams()
@@ -117,6 +119,16 @@ def _end(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """For imports that take long: out of a callback of theirs, as that of a weak reference, nothing is raised."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *_ENDING))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _dispatch(words: list[str]) -> int:
     command: list[str] | None = None
     takes_command = words[:1] in (["run"], ["explain"], ["exec"]) or words[:2] == ["qemu", "import"]
@@ -179,8 +191,9 @@ def _run(options: argparse.Namespace) -> int:
     argv, env = check_argv(options.argv), read_environment(options.env)
     wanted = _sandbox_options(options)
     with Headstart(wanted) as headstart:  # what is imported from here on takes longer than QEMU's start
-        from gavotte.faces import run
-        from gavotte.faces.notes import take_notes
+        with _signals_held():
+            from gavotte.faces import run
+            from gavotte.faces.notes import take_notes
 
         take_notes(quiet=options.quiet)
         request = run.RunRequest(
@@ -198,8 +211,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _run_detached(options: argparse.Namespace) -> int:
-    from gavotte.faces.detached import run
-    from gavotte.faces.notes import take_notes
+    with _signals_held():
+        from gavotte.faces.detached import run
+        from gavotte.faces.notes import take_notes
 
     take_notes(quiet=options.quiet)
     for name in ("timeout", "interactive", "tty"):

@@ -11,6 +11,7 @@ from gavotte.guest.channel import Channel
 __all__ = ["renew_guest", "set_clock", "shift_clock"]
 
 _TRIPS = 5
+_MOST_TRIPS = 20
 _TRIP = 0.01  # seconds that a request and its answer take at most, once they are known
 
 
@@ -24,12 +25,15 @@ async def renew_guest(channel: Channel) -> None:
 
 
 async def set_clock(channel: Channel) -> None:
-    """Set the guest's clock to ours: several times, as the first take long, and the way there is half of a trip."""
+    """Set the guest's clock to ours: several times, as the first take long, and the way there is half of a trip. The
+    last one is none that was held up, whose time would be late."""
+    trips: list[float] = []
     half = _TRIP / 2
-    for _ in range(_TRIPS):
+    while len(trips) < _TRIPS or (trips[-1] > 1.5 * min(trips) and len(trips) < _MOST_TRIPS):
         began = time.monotonic()
         await channel.request("renew", time=time.time() + half)
-        half = min(half, (time.monotonic() - began) / 2)
+        trips.append(time.monotonic() - began)
+        half = min(half, trips[-1] / 2)
 
 
 async def shift_clock(channel: Channel, seconds: float, *, reseed: bool = False, wait: bool = True) -> None:

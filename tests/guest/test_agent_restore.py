@@ -246,6 +246,15 @@ def test_a_guest_has_settled_when_a_process_stands_by(template: Template) -> Non
     template.line.ask("settle")
 
 
+def test_all_who_ask_whether_it_has_settled_are_told(line: Line) -> None:
+    command = line.spawn("cat", stdin=True)  # nobody stands by now
+    asked = [line.request("settle") for _ in range(3)]
+    for channel in asked:
+        assert line.answer(channel) == {}
+    line.send(agent.EOF, command)
+    line.finish(command)
+
+
 @pytest.mark.parametrize("name", ["KILL", "STOP", "TERM", "INT", "HUP", "QUIT", "TSTP", "USR1", "ALRM", "CONT"])
 def test_a_signal_to_all_processes_does_not_reach_the_next_command(line: Line, name: str) -> None:
     for number in range(3):

@@ -67,7 +67,7 @@ class Starts:
         self.agent = agent
         self.standby: Standby | None = None
         self.asked = 0  # so many are being made
-        self.on_ready: Callable[[], None] | None = None  # told when a process stands by
+        self.on_ready: list[Callable[[], None]] = []  # told when a process stands by
         self.waiting: deque[Start] = deque()
         self.begun: dict[int, Start] = {}  # by pid, until the command runs
         self.channels: dict[int, int] = {}  # by pid, of commands
@@ -181,7 +181,7 @@ class Starts:
             self.standby.close()
             self.standby = None
         if self.standby is None:
-            self.on_ready = lambda: self.settle_standby(done)
+            self.on_ready.append(lambda: self.settle_standby(done))
             self.ask()
             return
         done()
@@ -194,9 +194,10 @@ class Starts:
             self.standby.close()
         self.standby = Standby(pid, fds, company)
         self.serve()
-        if self.standby is not None and self.on_ready is not None:
-            ready, self.on_ready = self.on_ready, None
-            ready()
+        if self.standby is not None:
+            ready, self.on_ready = self.on_ready, []
+            for tell in ready:
+                tell()
 
     def on_no_standby(self, code: str, message: str) -> None:
         """The guest can't have another process now."""

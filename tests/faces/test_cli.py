@@ -331,9 +331,9 @@ def test_nothing_heavy_is_imported_for_a_usage_error() -> None:
 STRIKES = """
 import os, signal, sys, weakref
 
-class Strikes:  # out of a callback of this kind, which imports have too, nothing is raised any further
+class Strikes:  # Python drops what is raised in a callback of this kind; imports have some, too
     def find_spec(self, name, path, target=None):
-        if name == "gavotte.faces.run":
+        if name == os.environ["AT"]:
             self.reference = weakref.ref(Strikes(), self.strike)
 
     def strike(self, reference):
@@ -344,10 +344,22 @@ sys.meta_path.insert(0, Strikes())
 """
 
 
+@pytest.mark.parametrize(
+    ("words", "at"),
+    [
+        ("run true", "gavotte.sandbox.headstart"),
+        ("run true", "gavotte.faces.run"),
+        ("run -d", "gavotte.faces.run"),
+        ("exec nobody true", "gavotte.sandbox.keeper.client"),
+        ("explain true", "gavotte.faces.explain"),
+        ("check", "gavotte.sandbox.host"),
+    ],
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_signal_that_comes_in_the_midst_of_an_import_is_not_lost(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_that_comes_in_the_midst_of_an_import_is_not_lost(
+    number: signal.Signals, words: str, at: str, tmp_path: Path
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(STRIKES)
-    ended = gavotte(
-        "run", "--accel", "tcg", "true", env={"PYTHONPATH": os.fspath(tmp_path), "STRIKE": str(number.value)}
-    )
+    strikes = {"PYTHONPATH": os.fspath(tmp_path), "STRIKE": str(number.value), "AT": at}
+    ended = gavotte(*words.split(), env=strikes)
     assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, b"", b"")

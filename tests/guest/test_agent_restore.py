@@ -248,7 +248,11 @@ def test_a_guest_has_settled_when_a_process_stands_by(template: Template) -> Non
 
 def test_all_who_ask_whether_it_has_settled_are_told(line: Line) -> None:
     command = line.spawn("cat", stdin=True)  # nobody stands by now
+    stage = line.process.stage_pid()
+    os.kill(stage, signal.SIGSTOP)
     asked = [line.request("settle") for _ in range(3)]
+    line.settle()
+    os.kill(stage, signal.SIGCONT)
     for channel in asked:
         assert line.answer(channel) == {}
     line.send(agent.EOF, command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ from typing import cast
 import pytest
 
 from gavotte.guest import agent
+from gavotte.guest.agent.boot import Boot
+from gavotte.guest.agent.packets import send_packet
 from gavotte.guest.agent.server import Agent
+from gavotte.guest.agent.streams import Command
 from gavotte.guest.agent.world import StageHandle
 from gavotte.qemu.pids import process_state
 from tests.support.agents import PYTHON, Line, exec_fields, guest
@@ -84,7 +88,7 @@ def test_a_stage_that_ends_behind_a_command_whose_end_is_not_heard_yet_leaves_th
 
 @pytest.mark.parametrize("unread", [0, 1])
 def test_a_stage_that_has_ended_is_told_in_vain(unread: int) -> None:
-    """The first that it's told after its end is refused in one way, or where it left something unread in another."""
+    """The first send after its end fails with EPIPE, or with ECONNRESET where it left something unread."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         teller, stage = cast(Agent, None), cast(StageHandle, SimpleNamespace(control=ours))
@@ -93,6 +97,25 @@ def test_a_stage_that_has_ended_is_told_in_vain(unread: int) -> None:
         theirs.close()
         for _ in range(2):
             Agent.tell(teller, stage, {"op": "standby"})
+
+
+def test_what_a_stage_said_before_its_end_counts_also_where_it_left_something_unread() -> None:
+    port, host = socket.socketpair()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with port, host, ours:
+        server = Agent(port.fileno(), cast(Boot, None))
+        server.stage = cast(StageHandle, SimpleNamespace(control=ours))
+        command = server.commands[1] = Command(["true"], False)
+        server.starts.channels[7] = 1
+        send_packet(theirs, {"op": "exited", "pid": 7, "status": 3})
+        send_packet(ours, {"op": "standby"})
+        theirs.close()
+        host.send(b"x")
+        server.loop.watch(port.fileno(), select.EPOLLIN, lambda _events: None)  # so that no round waits
+        server.loop.watch(ours.fileno(), select.EPOLLIN, server.on_stage)
+        for _ in range(3):  # the reset, what was said, the end
+            server.loop.run_once()
+        assert command.exit == {"status": 3}
 
 
 def test_the_root_keeps_its_files_when_the_stage_ends(line: Line) -> None:

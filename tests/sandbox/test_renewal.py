@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from gavotte.errors import AgentError, CommandNotStarted
 from gavotte.guest import agent
-from gavotte.sandbox.renewal import shift_clock
+from gavotte.sandbox.renewal import set_clock, shift_clock
 from tests.support.channels import guest_channel, peer_channel
 from tests.support.qmp_server import run
 
@@ -27,6 +28,35 @@ def test_who_waits_is_told_when_the_clock_is_right_and_when_it_cannot_be() -> No
             await peer.say_json(agent.ERROR, number, {"code": "failed", "message": "no clock"})
             with pytest.raises(AgentError, match="no clock"):
                 await task
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("trips", "asked"),
+    [
+        ([0.02] * 5, 5),
+        ([0.3, 0.1, 0.02, 0.02, 0.02], 5),
+        ([0.02] * 4 + [0.06, 0.02], 6),
+        ([0.02] * 4 + [0.06] * 3 + [0.025], 8),
+        ([0.02] * 4 + [0.06] * 30, 20),
+    ],
+)
+def test_a_clock_is_set_until_that_was_not_held_up(
+    trips: list[float], asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("gavotte.sandbox.renewal.time", SimpleNamespace(monotonic=lambda: now[0], time=lambda: 1e9))
+
+    async def story() -> None:
+        async with peer_channel() as (channel, peer):
+            task = asyncio.create_task(set_clock(channel))
+            for trip in trips[:asked]:
+                number, request = await peer.read_request()
+                assert request["op"] == "renew"
+                now[0] += trip
+                await peer.say_json(agent.REPLY, number, {})
+            await task
 
     run(story)
 

@@ -22,7 +22,7 @@ def image() -> Image:
     """
     image = find_image() or build_image(progress=lambda _phase, _fraction: None)
     with exempt():
-        built = gavotte("template", "build", "--accel", "tcg", "--quiet")
+        built = gavotte("template", "build", "--accel", "tcg", "--quiet", timeout=250)
     assert built.returncode == 0, built
     return image
 

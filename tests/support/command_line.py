@@ -21,13 +21,19 @@ PATIENCE = 90.0  # seconds for a boot and a command, on a machine that is busy w
 Word = str | bytes
 
 
-def gavotte(*words: Word, input: bytes | None = None, env: Mapping[str, str] | None = None, **options: Any) -> Ended:
+def gavotte(
+    *words: Word,
+    input: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = PATIENCE,
+    **options: Any,
+) -> Ended:
     """Run it to its end. Without `input`, stdin is empty."""
     if "stdin" not in options:
         options["input"] = input or b""
     environment = {**os.environ, **(env or {})}
     return subprocess.run(
-        [*GAVOTTE, *words], capture_output=True, timeout=PATIENCE, env=environment, check=False, **options
+        [*GAVOTTE, *words], capture_output=True, timeout=timeout, env=environment, check=False, **options
     )
 
 

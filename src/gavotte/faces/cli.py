@@ -121,9 +121,11 @@ def _end(number: int, _frame: object) -> NoReturn:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """For imports that take long: out of a callback of theirs, as that of a weak reference, nothing is raised."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *_ENDING))
+    """For imports: Python drops what a signal's handler raises in a callback, as in a weak reference's, and they have
+    some."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *_ENDING))
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -135,7 +137,9 @@ def _dispatch(words: list[str]) -> int:
     if takes_command and "--" in words:  # what follows is the command's, whatever it looks like
         cut = words.index("--")
         words, command = words[:cut], words[cut + 1 :]
-    options, unknown = _parser(words[:1]).parse_known_args(words)
+    with _signals_held():  # commands bring their arguments
+        parser = _parser(words[:1])
+    options, unknown = parser.parse_known_args(words)
     if unknown:  # parse_args would point to the help of `gavotte`, which doesn't list the command's options
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if command is not None:
@@ -179,9 +183,10 @@ def _run(options: argparse.Namespace) -> int:
         sys.modules["ssl"] = None  # type: ignore[assignment]  # how import is told so
     if options.detach:
         return _run_detached(options)
-    from gavotte.faces.environment import read_environment
-    from gavotte.sandbox.headstart import Headstart
-    from gavotte.sandbox.words import check_argv
+    with _signals_held():
+        from gavotte.faces.environment import read_environment
+        from gavotte.sandbox.headstart import Headstart
+        from gavotte.sandbox.words import check_argv
 
     for name in ("name", "slots", "max_cpus", "max_memory"):
         if getattr(options, name) is not None:
@@ -223,7 +228,8 @@ def _run_detached(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from gavotte.faces import explain
+    with _signals_held():
+        from gavotte.faces import explain
 
     for line in explain.explain(_sandbox_options(options)):
         print(line)
@@ -234,10 +240,11 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    import asyncio
+    with _signals_held():
+        import asyncio
 
-    from gavotte.faces import tables
-    from gavotte.sandbox.host import examine
+        from gavotte.faces import tables
+        from gavotte.sandbox.host import examine
 
     findings = asyncio.run(examine(qemu=options.qemu, probe_again=options.probe))
     if options.json:

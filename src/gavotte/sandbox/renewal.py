@@ -25,8 +25,10 @@ async def renew_guest(channel: Channel) -> None:
 
 
 async def set_clock(channel: Channel) -> None:
-    """Set the guest's clock to ours: several times, as the first take long, and the way there is half of a trip. The
-    last one is none that was held up, whose time would be late."""
+    """Set the guest's clock to ours: several times, as the first take long, and the way there is half of a trip.
+
+    It goes on, to a limit, until one was not held up: the clock would stay late by so much.
+    """
     trips: list[float] = []
     half = _TRIP / 2
     while len(trips) < _TRIPS or (trips[-1] > 1.5 * min(trips) and len(trips) < _MOST_TRIPS):

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gavotte.faces.environment import read_environment
+from gavotte.faces.run import ensure_image, origin
 from gavotte.faces.terminal import say
+from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.keeper.client import launch
+from gavotte.sandbox.spec import make_spec
 from gavotte.sandbox.words import check_argv, check_env
 from gavotte.text import harmless
 
@@ -23,10 +26,6 @@ _MOST_MEMORY = 8 << 30
 
 def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
     """Start it and print its name. Raises what `gavotte run` raises, and InUse for a name that is taken."""
-    from gavotte.faces.run import ensure_image, origin
-    from gavotte.qemu.machines import host_arch
-    from gavotte.sandbox.spec import make_spec
-
     argv = check_argv(options.argv) if options.argv else []
     env = check_env(read_environment(options.env))
     spec = make_spec(**wanted)
@@ -56,8 +55,6 @@ def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
 
 def with_room(wanted: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """The options of a sandbox, with what it may grow to: as asked for, else as much as makes sense here."""
-    from gavotte.sandbox.spec import make_spec
-
     spec = make_spec(**wanted)
     return {
         **wanted,

@@ -331,7 +331,7 @@ class Agent:
     def tell(self, stage: StageHandle, message: Json, fds: Sequence[int] = ()) -> None:
         """Send, and take in what the stage says meanwhile: if both waited to be read, they would for ever.
 
-        One that has ended hears nothing: what becomes of all that it had is done when its end is seen.
+        One that has ended hears nothing; what it had is dealt with when its end is seen (`on_stage_end`).
         """
         poll = select.poll()
         poll.register(stage.control, select.POLLIN | select.POLLOUT)
@@ -402,7 +402,9 @@ class Agent:
             return
         try:
             message, fds = receive_packet(self.stage.control)
-        except (EOFError, ConnectionResetError):
+        except ConnectionResetError:  # it has ended, and left something unread; what it had said comes now
+            return
+        except EOFError:
             self.loop.watch(self.stage.control.fileno(), 0, self.on_stage)
             return  # its end follows
         if message["op"] == "standby":

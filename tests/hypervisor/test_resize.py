@@ -184,7 +184,9 @@ def test_a_machine_that_grew_is_saved_and_loaded_as_it_is_and_its_guest_goes_on(
                     console.setblocking(False)
                     text = b""
                     while b"survives" not in text:
-                        text += await asyncio.get_running_loop().sock_recv(console, 4096)
+                        piece = await asyncio.get_running_loop().sock_recv(console, 4096)
+                        assert piece, await other.explain_end()
+                        text += piece
             assert b" 3 survives" in text
             assert other.plugged == {"more": Rng("more")}
             memory = await other.memory()

@@ -68,6 +68,22 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MachineConfig
     return folder / "machine", config
 
 
+def test_a_machine_stands_still_while_it_is_saved_under_emulation_and_goes_on(
+    config: MachineConfig, tmp_path: Path
+) -> None:
+    """QEMU loses some of what a guest writes meanwhile: one that was loaded panicked where the host was busy."""
+
+    async def main() -> None:
+        async with running(config) as vm:
+            seen: list[VmState] = []
+            await vm.save(tmp_path / "machine", progress=lambda _: seen.append(vm.state))
+            assert set(seen) == {VmState.PAUSED}
+            assert vm.state is VmState.RUNNING
+            assert (await vm.qmp.query_status())["running"]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("qemu", BINARIES)
 def test_a_loaded_guest_goes_on_where_the_saved_one_stood(
     qemu: Path | None, config: MachineConfig, tmp_path: Path

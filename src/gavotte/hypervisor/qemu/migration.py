@@ -41,15 +41,19 @@ _MOST_PASSES: Final = 2  # times the guest's memory; then it is stopped: it writ
 _GIVING_UP = 15.0  # seconds
 
 
-async def migrate_out(monitor: QmpClient, target: int, *, running: bool, progress: OnProgress | None) -> Pump:
+async def migrate_out(
+    monitor: QmpClient, target: int, *, running: bool, live: bool, progress: OnProgress | None
+) -> Pump:
     """Write the stream to the descriptor `target`; the pump tells how much it was, and its checksum.
 
-    A machine that runs goes on while nearly all is written, stands still for the rest, and goes on again; also when
-    this fails or is cancelled. Raises SaveFailed, QmpNotSent and OutcomeUnknown.
+    A machine that runs goes on again in the end, also when this fails or is cancelled. It stands still meanwhile; where
+    it is `live` only for the last of it. Raises SaveFailed, QmpNotSent and OutcomeUnknown.
     """
     start = asyncio.get_running_loop().time()
-    stopped = False
+    stopped = not live
     try:
+        if running and not live:
+            await monitor.execute("stop")
         with _pipe() as (reading, writing):
             async with pumping(reading.fileno(), target) as (pump, ended):
                 await _begin(monitor, "migrate", writing)

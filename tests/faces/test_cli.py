@@ -349,7 +349,7 @@ sys.meta_path.insert(0, Strikes())
     [
         ("run true", "gavotte.sandbox.headstart"),
         ("run true", "gavotte.faces.run"),
-        ("run -d", "gavotte.faces.run"),
+        ("run -d --rm -- true", "gavotte.faces.run"),
         ("exec nobody true", "gavotte.sandbox.keeper.client"),
         ("explain true", "gavotte.faces.explain"),
         ("check", "gavotte.sandbox.host"),

@@ -16,16 +16,15 @@ LEFT_BY_MIGRATION: Final = frozenset({"postmigrate", "finish-migrate", "paused"}
 """Run states that a migration leaves a machine in; in any other, something else stopped it."""
 
 
-async def go_on_after_migration(monitor: QmpClient, *also: str) -> None:
-    """Have a machine that ran before run again, if it stands still for a migration, or its state is one of `also`."""
+async def go_on_after_migration(monitor: QmpClient) -> None:
+    """Have a machine that ran before run again, if it is a migration that it stands still for."""
     with monitor.events("MIGRATION") as events:
         for pause in growing_pauses():
             status: Any = await monitor.execute("query-status")
             if status.get("status") != "finish-migrate":
                 break
             await wait_for_news(events, pause)
-        if status.get("status") in ("postmigrate", *also):
-            await go_on(monitor)
+        await go_on(monitor)
 
 
 async def go_on(monitor: QmpClient) -> None:

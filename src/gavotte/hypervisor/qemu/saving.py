@@ -59,7 +59,7 @@ async def save_machine(vm: QemuVm, target: Path | int, progress: OnProgress | No
                 pump = await migrate_out(vm.monitor, fd, running=running, live=live, progress=progress)
             except OutcomeUnknown:
                 if running:
-                    vm.life.begin(_go_on_later(vm, live))
+                    vm.life.begin(_go_on_later(vm))
                 raise
             await _put(fd, Tail(pump.count, pump.crc).to_bytes())
     except SaveFailed as error:
@@ -70,7 +70,7 @@ async def save_machine(vm: QemuVm, target: Path | int, progress: OnProgress | No
         raise HostError(problem, hint="see `ulimit -n`" if error.errno == errno.EMFILE else "") from error
 
 
-async def _go_on_later(vm: QemuVm, live: bool) -> None:
+async def _go_on_later(vm: QemuVm) -> None:
     """Have a machine go on whose QEMU didn't answer when its save was given up: its stream may be complete by then."""
     with suppress(GavotteError):
         while not vm.monitor.closed:
@@ -78,7 +78,7 @@ async def _go_on_later(vm: QemuVm, live: bool) -> None:
                 await vm.monitor.execute("query-status", deadline=Deadline.SLOW)
                 break
         async with vm.changing("go on with"):
-            await go_on_after_migration(vm.monitor, *(() if live else ("paused",)))
+            await go_on_after_migration(vm.monitor)
 
 
 async def _describe(vm: QemuVm, schema: Schema) -> Saved:

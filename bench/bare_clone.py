@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from typing_extensions import override
+
 from bench.bare import EMULATED, HEADER, MAGIC, REPLY, REQUEST, Guest
 
 TAKES_OVER = 1 << 31  # the lowest number of a request that is sent behind a token
@@ -135,6 +137,7 @@ class BareClone(Guest):
             raise ConnectionError(said["error"]["desc"])
         return said
 
+    @override
     def __exit__(self, *details: object) -> None:
         super().__exit__(*details)
         self.lines.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gavotte.compat import override
 from gavotte.faces import cli
 from gavotte.qemu import schema as schemas
 from gavotte.qemu.binary import QemuBinary, find_qemu
@@ -17,6 +18,7 @@ from tests.support.schemas import schema_for
 
 
 class Terminal(io.StringIO):
+    @override
     def isatty(self) -> bool:
         return True
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
+from gavotte.compat import override
 from gavotte.errors import CommandTimeout
 from gavotte.faces.loop import begin, call
 from gavotte.guest.command import LONGEST_LINE, AsyncProcess, Exit, InputStream, OutputStream, check_line
@@ -99,6 +100,7 @@ class Process:
         self.stdout = Reader(sandbox, process.stdout)
         self.stderr = Reader(sandbox, process.stderr)
 
+    @override
     def __repr__(self) -> str:
         return repr(self._process).replace("AsyncProcess", "Process", 1)
 
@@ -171,6 +173,7 @@ class Sandbox:
     def __init__(self, **options: Any) -> None:
         self._async = AsyncSandbox(**options)
 
+    @override
     def __repr__(self) -> str:
         return repr(self._async).replace("AsyncSandbox", "Sandbox", 1)
 

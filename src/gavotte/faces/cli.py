@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from gavotte.compat import override
 from gavotte.errors import GavotteError, HostError, InvalidMachine, NoSuchSandbox, UsageError
 from gavotte.faces.machine import MACHINE_OPTIONS, OWN_OPTIONS, add_machine_options, add_own_options
 from gavotte.text import harmless
@@ -260,6 +261,7 @@ def _check(options: argparse.Namespace) -> int:
 class _Parser(argparse.ArgumentParser):
     """One message and the way to the help, instead of the whole usage."""
 
+    @override
     def error(self, message: str) -> NoReturn:
         _tell(f"gavotte: {message}\n  next: {self.prog} --help")
         raise SystemExit(2)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from gavotte.compat import override
 from gavotte.errors import GavotteError, StateError, UsageError
 from gavotte.faces.loop import begin, call
 from gavotte.sandbox.admission import usable_cores
@@ -104,6 +105,7 @@ class Executor(concurrent.futures.Executor):
         self._running: dict[asyncio.Task[None], _Job] = {}
         _live.add(self)
 
+    @override
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         """Run a command or a function in a fresh machine, as soon as one of the workers is free.
 
@@ -122,6 +124,7 @@ class Executor(concurrent.futures.Executor):
             begin(self._add(job))  # under the lock, so that a shutdown comes after it
         return job.future
 
+    @override
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more; end when all is done, or with `cancel_futures` when what runs is done. Idempotent."""
         self._pool.check_owner()
@@ -147,6 +150,7 @@ class Executor(concurrent.futures.Executor):
         with self._lock:
             self._shut = True
 
+    @override
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         """Waits for what runs; but for Ctrl-C and the like, which end it."""
         if kind is not None and not issubclass(kind, Exception):

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Self
 
+from gavotte.compat import override
 from gavotte.errors import UsageError
 from gavotte.faces.executor import Executor, Work
 from gavotte.faces.progress import CountBar
@@ -69,6 +70,7 @@ class Results(Iterator[Any]):
         self._closed = False
         self._top_up()
 
+    @override
     def __next__(self) -> Any:
         try:
             self._top_up()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from gavotte.compat import override
 from gavotte.faces.terminal import say
 from gavotte.text import harmless
 
@@ -13,6 +14,7 @@ __all__ = ["Notes", "take_notes"]
 class Notes(logging.Handler):
     """Each line of the log becomes a note."""
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         """Write it. Nothing that goes wrong here is worth an end."""
         try:

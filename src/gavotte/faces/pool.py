@@ -7,6 +7,7 @@ import warnings
 import weakref
 from typing import Any, Self
 
+from gavotte.compat import override
 from gavotte.faces.api import Sandbox
 from gavotte.faces.loop import begin, call
 from gavotte.sandbox.pool import AsyncPool
@@ -27,6 +28,7 @@ class Pool:
     def __init__(self, size: int = 8, **options: Any) -> None:
         self._async = AsyncPool(size, **options)
 
+    @override
     def __repr__(self) -> str:
         return repr(self._async).replace("AsyncPool", "Pool", 1)
 

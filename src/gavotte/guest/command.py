@@ -8,6 +8,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from gavotte.compat import override
 from gavotte.errors import AgentError, CommandLost, GuestError
 from gavotte.guest import agent
 from gavotte.values import dataclass
@@ -193,6 +194,7 @@ class AsyncProcess:
         self.started: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
+    @override
     def __repr__(self) -> str:
         state = f"exit {self.returncode}" if self.returncode is not None else f"pid {self.pid}"
         return f"<{type(self).__name__} {self.argv[0]!r} {state}>"

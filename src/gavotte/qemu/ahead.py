@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 
+from gavotte.compat import override
 from gavotte.qemu.fds import FdEntry, FdLedger, HasFileno, socketpair
 from gavotte.qemu.spawn import Begun, begin_process
 
@@ -56,11 +57,13 @@ class Ahead(FdLedger):
             for number in placed:
                 os.close(number)
 
+    @override
     def give(self, file: int | HasFileno, why: str) -> int:
         """The number under which the child has what is for that; `file` is closed."""
         os.close(file) if isinstance(file, int) else file.close()
         return self._entry(why)
 
+    @override
     def pair(self, why: str) -> tuple[socket.socket, int]:
         """Our end of the pair whose other end the child has."""
         if why not in self.ours:
@@ -75,6 +78,7 @@ class Ahead(FdLedger):
         begun, self._begun, self.taken = self._begun, None, True
         return begun
 
+    @override
     def close(self) -> None:
         """End a child that nobody has taken. A second call does nothing.
 

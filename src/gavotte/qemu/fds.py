@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from gavotte.compat import override
 from gavotte.errors import HostError, StateError
 
 __all__ = ["FdEntry", "FdLedger", "socketpair"]
@@ -33,6 +34,7 @@ class FdEntry(NamedTuple):
     number: int
     why: str
 
+    @override
     def __str__(self) -> str:
         return f"fd {self.number}: {self.why}"
 
@@ -104,6 +106,7 @@ class FdLedger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    @override
     def __repr__(self) -> str:
         return f"<FdLedger{' spent' if self._closed else ''} {', '.join(map(str, self._entries)) or 'empty'}>"
 

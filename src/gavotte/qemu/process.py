@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
+from gavotte.compat import override
 from gavotte.errors import Bug, ForeignProcess, HostError, QemuExited
 from gavotte.qemu.ahead import Ahead, Unlike
 from gavotte.qemu.fds import FdEntry, FdLedger
@@ -340,6 +341,7 @@ class QemuProcess:
         finally:
             self.close()
 
+    @override
     def __repr__(self) -> str:
         return f"<QemuProcess pid={self.pid} {_status_text(self.returncode)}>"
 

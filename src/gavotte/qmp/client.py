@@ -14,6 +14,7 @@ from itertools import count
 from types import TracebackType
 from typing import Final
 
+from gavotte.compat import override
 from gavotte.errors import OutcomeUnknown, QmpNotSent, QmpProtocolError, QmpRefused, UsageError
 from gavotte.qmp.events import EventStream, Listener, Listeners
 from gavotte.qmp.link import Link
@@ -189,6 +190,7 @@ class QmpClient:
     ) -> None:
         await self.close()
 
+    @override
     def __repr__(self) -> str:
         if self._why:
             return f"<QmpClient closed: {self._why.splitlines()[0]}>"

@@ -7,6 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import Protocol
 
+from gavotte.compat import override
 from gavotte.errors import StateError
 from gavotte.qmp.wire import Event
 
@@ -64,6 +65,7 @@ class EventStream:
             await self._news.wait()
         return self._queue.popleft()
 
+    @override
     def __repr__(self) -> str:
         names = " ".join(sorted(self._names)) or "all"
         state = {None: "not begun", True: "open", False: "ended"}[self._open]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
+from gavotte.compat import override
 from gavotte.errors import ForeignProcess, StateError, UsageError
 from gavotte.guest.channel import Channel, EndedCommand
 from gavotte.guest.command import AsyncProcess
@@ -79,6 +80,7 @@ class AsyncSandbox:
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
+    @override
     def __repr__(self) -> str:
         pid = f" pid={self._vm.process.pid}" if self._vm and self.state is State.RUNNING else ""
         return f"<{type(self).__name__} {self.name} {self.state.name}{pid}>"

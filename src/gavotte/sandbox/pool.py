@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
+from gavotte.compat import override
 from gavotte.errors import (
     CommandNotStarted,
     CommandTimeout,
@@ -79,6 +80,7 @@ class AsyncPool:
         self._feeder: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
+    @override
     def __repr__(self) -> str:
         state = "closed" if self._closing else f"{self.idle} of {self.size} ready, {self.alive} alive"
         return f"<{type(self).__name__} {state}, {len(self._waiting)} waiting>"

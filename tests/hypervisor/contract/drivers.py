@@ -10,6 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
+from gavotte.compat import override
 from gavotte.faces.loop import call
 from gavotte.hypervisor.fake import FakeVm, Script
 from gavotte.hypervisor.interface import Hypervisor, MachineConfig, VmState
@@ -109,13 +110,16 @@ class FakeDriver(Driver):
 
     name = "fake"
 
+    @override
     def create(self, *, obeys: bool = False, **changes: Any) -> FakeVm:
         return FakeVm(self.config(obeys, **changes), Script(unplug="accept" if obeys else "ignore", memory=0))
 
+    @override
     async def panic(self, vm: Hypervisor) -> None:
         assert isinstance(vm, FakeVm)
         vm.panics("told to")
 
+    @override
     async def power_off(self, vm: Hypervisor) -> None:
         assert isinstance(vm, FakeVm)
         vm.powers_off()
@@ -130,12 +134,15 @@ class QemuDriver(Driver):
         super().__init__(folder)
         self.binary = binary
 
+    @override
     def create(self, *, obeys: bool = False, **changes: Any) -> QemuVm:
         return QemuVm(self.binary, self.config(obeys, **changes))
 
+    @override
     async def panic(self, vm: Hypervisor) -> None:
         await self._type(vm, b"p")
 
+    @override
     async def power_off(self, vm: Hypervisor) -> None:
         await self._type(vm, b"o")
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gavotte.compat import override
 from gavotte.errors import UsageError
 from gavotte.sandbox.keeper.client import connect
 from gavotte.sandbox.register import find_entry
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
 class _Backend(argparse.Action):
     """Keeps the back ends of all kinds in the order in which they were given."""
 
+    @override
     def __call__(
         self,
         parser: argparse.ArgumentParser,

@@ -8,6 +8,7 @@ import select
 import socket
 from pathlib import Path
 
+from gavotte.compat import override
 from gavotte.qemu.fds import socketpair
 from gavotte.qemu.rotation import RotatedFile
 from gavotte.qemu.tail import Tail
@@ -57,6 +58,7 @@ class Console(Tail):
             self._viewers.add(viewer)
         return theirs
 
+    @override
     def close(self) -> None:
         """Take in what still comes, and close the log and all streams. A second call does nothing."""
         super().close()
@@ -67,6 +69,7 @@ class Console(Tail):
 
     # --- from the guest -----------------------------------------------------------------------------------------------
 
+    @override
     def _read(self) -> int:
         size = super()._read()
         if size:
@@ -81,6 +84,7 @@ class Console(Tail):
         for viewer in [*self._viewers]:
             viewer.offer(data)
 
+    @override
     def _close(self) -> None:
         if self._fd >= 0 and not self._loop.is_closed():
             self._loop.remove_writer(self._fd)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gavotte.compat import override
 from gavotte.errors import StateError
 from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.interface import (
@@ -43,6 +44,7 @@ class QemuVm(QemuLifecycle):
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 
+    @override
     def save_state(self, pending: Pending | None = None, *, saving: bool = False) -> None:
         """Write down, of a machine that is kept, what another process needs to take it over; of another, nothing.
 
@@ -130,6 +132,7 @@ class QemuVm(QemuLifecycle):
 
     # --- devices ------------------------------------------------------------------------------------------------------
 
+    @override
     def watch(self, process: QemuProcess, monitor: QmpClient, console: Console) -> None:
         super().watch(process, monitor, console)
         monitor.listen(Departures(self))

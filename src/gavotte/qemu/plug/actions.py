@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from gavotte.compat import override
 from gavotte.errors import InvalidMachine, UsageError
 from gavotte.qemu.plug.chardev import chardev_backends
 from gavotte.qemu.plug.lent import lent
@@ -39,6 +40,7 @@ class Action:
     named: tuple[Fd, ...] = ()
     sets: tuple[Fd, ...] = ()
 
+    @override
     def __str__(self) -> str:
         return f"step {self.index} ({self.kind} {self.id!r})"
 

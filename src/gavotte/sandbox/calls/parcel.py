@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from gavotte.compat import override
 from gavotte.errors import FunctionFailed, UsageError
 from gavotte.sandbox.calls.source import Code, code_of, is_standard
 from gavotte.sandbox.result import Result
@@ -92,6 +93,7 @@ class Function:
 
 
 class _Pickler(pickle.Pickler):
+    @override
     def reducer_override(self, value: Any) -> Any:
         """Asked of all but the plainest types."""
         kind = value if isinstance(value, type | types.FunctionType) else type(value)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from gavotte.compat import override
 from gavotte.errors import UsageError
 
 __all__ = ["Code", "Part", "code_of", "is_standard"]
@@ -149,18 +150,22 @@ def _inside(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 
 
 class _WithoutAnnotations(ast.NodeTransformer):
+    @override
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
         return node
 
+    @override
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
         return self.generic_visit(node)
 
+    @override
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         node.returns = None
         return self.generic_visit(node)
 
+    @override
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.annotation = ast.Constant(None)
         return self.generic_visit(node)

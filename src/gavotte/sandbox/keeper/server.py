@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gavotte.compat import override
 from gavotte.errors import Bug, GavotteError, UsageError
 from gavotte.guest.command import AsyncProcess, OutputStream
 
@@ -279,6 +280,7 @@ def _notes_to(connection: Connection) -> Iterator[None]:
     """What the floors below have to say meanwhile is told to the client, who is there to read it."""
 
     class Notes(logging.Handler):
+        @override
         def emit(self, record: logging.LogRecord) -> None:
             connection.post(note=record.getMessage())
 
@@ -296,6 +298,7 @@ def _complain_to(path: Path) -> None:
     log = BoundedLog(path, _KEEPER_LOG)
 
     class Stderr(io.TextIOBase):
+        @override
         def write(self, text: str) -> int:
             log.write(text.encode(errors="replace"))
             return len(text)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from gavotte.compat import override
 from gavotte.qemu.imports.lossless import is_pc
 from gavotte.qemu.imports.options import Option, split_argv
 from gavotte.qemu.props import Json
@@ -29,6 +30,7 @@ class Change:
     after: str
     why: str
 
+    @override
     def __str__(self) -> str:
         after = f"is now {self.after}" if self.after else "stays as it is"
         return f"{shlex.join(self.before)} {after}: {self.why}"

@@ -69,8 +69,16 @@ def assert_refused(ended: Ended, status: int, *words: str) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_usage_error_is_status_2_and_names_the_culprit(words: list[str], culprit: str) -> None:
-    assert_refused(gavotte(*words), 2, culprit)
+def test_a_usage_error_names_the_culprit_and_has_a_status_that_is_no_commands(words: list[str], culprit: str) -> None:
+    """`run` ends with the status of the guest's command, which may well be 2."""
+    assert_refused(gavotte(*words), 125 if words[:1] == ["run"] else 2, culprit)
+
+
+@pytest.mark.parametrize(
+    "words", [["--no-such-option", "lab", "--", "true"], ["nobody", "--", "true"], ["n b", "--", "true"], ["lab"], []]
+)
+def test_what_exec_refuses_has_a_status_that_is_no_commands(words: list[str]) -> None:
+    assert gavotte("exec", *words).returncode == 125
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,8 @@ def test_a_usage_error_is_status_2_and_names_the_culprit(words: list[str], culpr
 )
 def test_a_usage_error_points_to_the_help_of_its_own_command(words: str, way_out: str) -> None:
     ended = gavotte(*words.split())
-    assert_refused(ended, 2, "gavotte: there is no command to run" if words == "run" else "--nope")
+    message = "gavotte: there is no command to run" if words == "run" else "--nope"
+    assert_refused(ended, 125 if words.startswith("run") else 2, message)
     assert ended.stderr.decode().endswith(f"  next: {way_out}\n")
 
 
@@ -316,7 +325,7 @@ def test_a_listing_into_a_full_device_or_a_broken_pipe_says_so_without_a_traceba
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
 def test_the_exit_status_is_right_without_standard_streams_and_with_full_ones(closed: str) -> None:
-    for words, status in (("run --nope", 2), ("run --qemu /no/such/qemu -- true", 125), ("image path ffff0000", 125)):
+    for words, status in (("ps --nope", 2), ("run --qemu /no/such/qemu -- true", 125), ("image path ffff0000", 125)):
         line = ["sh", "-c", f'"$@" {words} {closed}', "sh", *GAVOTTE]
         ended = subprocess.run(line, capture_output=True, timeout=30, check=False)
         assert (ended.returncode, ended.stdout, ended.stderr) == (status, b"", b"")

@@ -142,4 +142,4 @@ def test_stop_ends_it_also_while_a_command_runs_or_it_is_paused_or_its_keeper_an
 
 
 def test_a_detached_command_has_no_terminal_and_no_timeout() -> None:
-    assert "gavotte exec takes it" in said("run", "-d", "-t", "--", "true", status=2)
+    assert "gavotte exec takes it" in said("run", "-d", "-t", "--", "true", status=125)

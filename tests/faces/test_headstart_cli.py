@@ -281,7 +281,7 @@ def test_nothing_is_begun_for_a_usage_error_that_is_seen_at_once(
 ) -> None:
     """Who begins it would wait for the FIFO."""
     with begun_wrong(cache, tmp_path):
-        assert cache.run("true", options=tuple(words)).returncode == 2
+        assert cache.run("true", options=tuple(words)).returncode == 125
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)

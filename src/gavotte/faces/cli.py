@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _flush()
     except GavotteError as error:
         _complain(error, words)
-        return error.exit_code
+        return _unlike_the_command(error.exit_code, words[0] if words else "")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # `gavotte image list | head -1`
@@ -60,6 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _tell(f"gavotte: a bug: {error!r}\n  next: run again with GAVOTTE_DEBUG=1 and report it")
         return _FAILED
+
+
+def _unlike_the_command(status: int, command: str) -> int:
+    """`run` and `exec` end with the status of the guest's command, which may be 2. There, what is refused is 125, as in
+    podman-run(1)."""
+    return _FAILED if status == UsageError.exit_code and command in ("run", "exec") else status
 
 
 def program() -> NoReturn:
@@ -264,7 +270,7 @@ class _Parser(argparse.ArgumentParser):
     @override
     def error(self, message: str) -> NoReturn:
         _tell(f"gavotte: {message}\n  next: {self.prog} --help")
-        raise SystemExit(2)
+        raise SystemExit(_unlike_the_command(UsageError.exit_code, self.prog.rpartition(" ")[2]))
 
 
 def _parser(first: list[str]) -> argparse.ArgumentParser:

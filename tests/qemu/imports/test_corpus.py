@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gavotte.qemu.binary import find_program
+from gavotte.errors import InvalidMachine
+from gavotte.qemu.binary import find_program, find_qemu
 from gavotte.qemu.check import check_document
 from gavotte.qemu.document import document_to_argv
 from gavotte.qemu.imports import command_in_text, import_argv, modernise
@@ -21,7 +22,9 @@ from tests.support.schemas import schema_for
 CORPUS = Path(__file__).parent / "corpus"
 ENTRIES = sorted(path for path in CORPUS.iterdir() if path.suffix != ".cfg")
 STARTED = [path for path in ENTRIES if "# not started" not in path.read_text()]
-ALSO_NEWER = [path for path in STARTED if path.stem in ("flags", "kata", "libvirt", "order", "readconfig")]
+ALSO_NEWER = [
+    path for path in STARTED if path.stem in ("flags", "json-order", "kata", "libvirt", "order", "readconfig")
+]
 PLACE = ("type", "addr", "mac", "unit", "iobase", "devno", "index")
 
 Tree = Mapping[str, Mapping[str, object]]
@@ -123,3 +126,11 @@ def test_on_a_newer_qemu_the_machine_file_makes_the_same_machine(
     monkeypatch.setenv("QEMU_MODULE_DIR", os.fspath(QEMU10.parents[1] / "lib/x86_64-linux-gnu/qemu"))
     after = tree_of_document(QEMU10, import_argv(read(entry)), folder)
     assert differences(tree_of(QEMU10, entry, folder), after) == []
+
+
+def test_a_line_that_qemu_refuses_for_the_order_of_its_devices_is_refused_by_the_check() -> None:
+    """The bridge is JSON, and so comes behind the device that is to sit on its bus."""
+    line = ["-M", "pc", "-device", '{"driver":"pci-bridge","id":"b","chassis_nr":1}', "-device", "virtio-rng-pci,bus=b"]
+    document = import_argv(["qemu-system-x86_64", *line])
+    with pytest.raises(InvalidMachine, match="the bus 'b' comes later"):
+        check_document(document, schema_for(find_qemu().path))

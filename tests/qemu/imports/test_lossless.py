@@ -149,6 +149,16 @@ def test_json_devices_come_after_the_others_in_either_form() -> None:
     assert document["options"] == [["-device", "k"], ["-drive", "if=virtio,file=x"]]
 
 
+def test_json_devices_come_behind_key_value_ones_as_qemu_makes_them() -> None:
+    document = imported("""-device '{"driver":"j","id":"lan"}' -device k,id=wan -device '{"driver":"j"}' -device k""")
+    assert document["devices"] == [
+        {"driver": "k", "id": "wan"},
+        {"driver": "k"},
+        {"driver": "j", "id": "lan"},
+        {"driver": "j"},
+    ]
+
+
 def test_modern_network_backends_come_first_as_qemu_makes_them_first() -> None:
     document = imported("-netdev hubport,id=h,hubid=0,netdev=s -netdev stream,id=s,addr.type=unix,addr.path=/x")
     assert [netdev["id"] for netdev in document["netdevs"]] == ["s", "h"]

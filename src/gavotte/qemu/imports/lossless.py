@@ -3,7 +3,8 @@
 What is a map already becomes one. The rest stays as it was written, in order, in the section `options`, which is
 printed last. So an option may only leave its place when nothing else depends on it, and these keep theirs, as words:
 
-- Of one kind all or none become maps: among themselves their order counts.
+- Of one kind all or none become maps: among themselves their order counts. QEMU makes JSON devices behind all keyval
+  ones, and modern network backends before all others, wherever they stand; in their sections they are in that order.
 - Keyval `-device`s, when another option adds devices of its own to them (`-drive if=virtio`, `-virtfs`, `-debugcon`).
   QEMU makes keyval devices first, in order, with the added ones among or behind them, and JSON ones after all of those
   (`qemu_create_cli_devices` in vl.c): as maps they would get other addresses. Which interface a drive without `if=`
@@ -171,17 +172,19 @@ class _Import:
         self._keep_rivals()
         self._keep_kinds_together()
         found: dict[str, Any] = {}
-        for index, option in sorted(enumerate(self.options), key=self._place):
-            if index in self.kept:
-                found.setdefault("options", []).append(list(option.words))
-            else:
+        for index, option in sorted(enumerate(self.options), key=self._comes_later):
+            if index not in self.kept:
                 self._add(found, _SECTION_OF[option.name], index)
+        if self.kept:
+            found["options"] = [list(self.options[index].words) for index in sorted(self.kept)]
         return {name: found[name] for name in SECTIONS if name in found}
 
-    def _place(self, item: tuple[int, Option]) -> bool:
-        """QEMU makes modern network backends first."""
+    def _comes_later(self, item: tuple[int, Option]) -> bool:
+        """QEMU makes modern network backends before all others, and JSON devices behind all others."""
         _, option = item
-        return not (option.name == "netdev" and is_modern_netdev(option.value or ""))
+        if option.name == "device":
+            return is_json("device", option.value or "")
+        return option.name == "netdev" and not is_modern_netdev(option.value or "")
 
     def _add(self, found: dict[str, Any], section: Section, index: int) -> None:
         match section.shape:

@@ -209,7 +209,7 @@ def test_a_signal_ends_the_first_build_and_what_it_runs(number: signal.Signals, 
     with (tmp_path / "gavotte" / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with started("run", "--", "true", env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)}) as process:
-            read_until(process.stderr, b"waiting for another build\n", 20)
+            read_until(process.stderr, b"waiting for another process, which builds an image\n", 20)
             process.send_signal(number)
             out, err = process.communicate(timeout=15)
             assert (process.returncode, out, err) == (128 + number, b"", b"")

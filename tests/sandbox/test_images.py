@@ -10,13 +10,14 @@ import pytest
 
 import gavotte
 from gavotte.errors import ImageError, QemuNotFound, UsageError
-from gavotte.guest.image import Image
+from gavotte.guest.image import Image, cache
 from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.accel import choose_accel, expected_accel
 from gavotte.sandbox.artifacts import artifacts
 from gavotte.sandbox.images import build_image, in_guest
 from gavotte.sandbox.spec import make_spec
+from gavotte.sandbox.template.store import templates_directory
 
 OTHER = "s390x"  # not this host's, whoever runs the tests
 assert host_arch() != OTHER
@@ -79,11 +80,18 @@ def test_memory_is_held_to_what_the_architecture_needs() -> None:
 
 
 @pytest.mark.vm
-def test_a_guest_gives_stdout_as_a_stream_and_stderr_as_lines(image: Image) -> None:
+def test_a_guest_gives_stdout_as_a_stream_and_stderr_as_lines(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made of what it is given, as while a first image is built: there is no other, and the lock is taken."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     lines: list[str] = []
-    with run_here(image, "sh", "-c", "echo one >&2; head -c 3000000 /dev/zero; echo two >&2", lines=lines) as source:
+    argv = ("sh", "-c", "echo one >&2; head -c 3000000 /dev/zero; echo two >&2")
+    with cache.lock(quiet), run_here(image, *argv, lines=lines) as source:
         assert source.read() == bytes(3_000_000)
     assert lines == ["one", "two"]
+    assert list(cache.images_directory().iterdir()) == []
+    assert not templates_directory().exists()
 
 
 @pytest.mark.vm

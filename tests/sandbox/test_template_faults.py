@@ -396,7 +396,7 @@ def test_a_disk_that_fills_up_while_a_template_is_made_is_no_end(
 
     def make_and_fill(path: Path, layout: Layout) -> int:
         fd = make(path, layout)
-        with (path.parent.parent / "others").open("wb") as file:
+        with (path.parent.parent / "others").open("wb", buffering=0) as file:
             try:
                 while True:
                     file.write(bytes(1 << 20))
@@ -518,7 +518,7 @@ def test_copies_end_with_a_process_that_is_killed(whole: Template) -> None:
 
 
 def test_who_waits_for_another_build_says_so_when_that_never_ends(
-    templates: Path, monkeypatch: pytest.MonkeyPatch
+    templates: Path, notes: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "_PATIENCE", 1)
     templates.mkdir()
@@ -526,9 +526,10 @@ def test_who_waits_for_another_build_says_so_when_that_never_ends(
         fcntl.flock(other, fcntl.LOCK_EX)
 
         async def story() -> None:
-            with pytest.raises(HostError, match="another build"):
+            with pytest.raises(HostError, match="another process makes this template"):
                 async with lock("key"):
                     pass
+            assert notes() == ["waiting for another process, which makes the template for sandboxes like this one"]
             fcntl.flock(other, fcntl.LOCK_UN)
             async with lock("key"):
                 pass

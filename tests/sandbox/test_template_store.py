@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gavotte.errors import HostError, UsageError
+from gavotte.errors import Bug, HostError, UsageError
 from gavotte.guest.image import Image, find_image
 from gavotte.qemu.binary import QemuBinary
 from gavotte.sandbox.template import build, stale, store
@@ -239,13 +239,33 @@ def test_one_builds_and_others_wait_for_it() -> None:
 
 
 def test_who_gives_up_waiting_leaves_no_process_and_no_lock() -> None:
-    async def story() -> None:
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
         async with lock("aa11"):
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.2), lock("aa11"):
-                    raise AssertionError("two have it")
+            held.set()
+            await release.wait()
+
+    async def story() -> None:
+        holder = asyncio.create_task(hold())
+        await held.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), lock("aa11"):
+                raise AssertionError("two have it")
+        release.set()
+        await holder
         async with lock("aa11"):
             pass
+
+    run(story)
+
+
+def test_the_making_of_a_template_that_needs_that_very_template_is_a_bug_and_no_wait() -> None:
+    async def story() -> None:
+        async with lock("aa11"):
+            with pytest.raises(Bug, match="asked for it again"):
+                async with lock("aa11"):
+                    raise AssertionError("two have it")
 
     run(story)
 

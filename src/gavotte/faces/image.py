@@ -73,9 +73,12 @@ def _image_export(options: argparse.Namespace) -> int:
 def _image_import(options: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from gavotte.faces.progress import Progress
     from gavotte.guest.image import import_image
 
-    print(import_image(Path(options.file)).id)
+    with Progress() as progress:
+        image = import_image(Path(options.file), progress=progress)
+    print(image.id)
     return 0
 
 

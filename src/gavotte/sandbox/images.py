@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import os
 import threading
@@ -80,7 +81,8 @@ def in_guest(
         except BaseException as error:
             done.set_exception(error)
 
-    thread = threading.Thread(target=work, name="gavotte-configure")
+    context = contextvars.copy_context()  # that of a build, which a thread doesn't have by itself
+    thread = threading.Thread(target=context.run, args=[work], name="gavotte-configure")
     thread.start()
     try:
         with os.fdopen(reader, "rb") as source:
@@ -102,17 +104,15 @@ def _raise_cause(done: Future[None]) -> None:
         raise error
 
 
-class _Workshop(AsyncSandbox):
-    """A sandbox of files that are no image yet."""
+class _Workshop:
+    """A guest made of files that are no image yet, and the command that it is for."""
 
     def __init__(self, files: Artifacts, *, arch: str, qemu: str | None) -> None:
-        super().__init__(arch=arch, qemu=qemu, memory=_MEMORY, boot_timeout=_BOOT_TIMEOUT)
-        self._given = files
+        self._files = files
+        # Cold: of these files no other guest will be made, so that a template of them would be of no use.
+        self._box = AsyncSandbox(arch=arch, qemu=qemu, memory=_MEMORY, boot_timeout=_BOOT_TIMEOUT, cold=True)
         self._work: asyncio.Task[None] | None = None
         self._given_up = False
-
-    async def _files(self) -> Artifacts:
-        return self._given
 
     async def work(self, argv: Sequence[str], sink: IO[bytes], on_line: Callable[[str], None]) -> None:
         """Run `argv`, its stdout going into `sink`."""
@@ -120,16 +120,21 @@ class _Workshop(AsyncSandbox):
         if self._given_up:
             return
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        async with asyncio.timeout(_TIMEOUT), self:
-            process = await self.spawn(argv)
-            async with process, asyncio.TaskGroup() as group:
-                group.create_task(_follow(process, tail, on_line))
-                async for chunk in process.stdout:
-                    _write(sink, chunk)  # blocks this loop, which has nothing else to do
-            status = await process.wait()
+        async with asyncio.timeout(_TIMEOUT):
+            await self._box.start(files=self._files)
+            async with self._box:
+                status = await self._run(argv, sink, tail, on_line)
         if status:
             said = "".join(f"\n  {line}" for line in tail)
             raise ImageError(f"{argv[0]!r} failed with status {status} in the guest{said}")
+
+    async def _run(self, argv: Sequence[str], sink: IO[bytes], tail: deque[str], on_line: Callable[[str], None]) -> int:
+        process = await self._box.spawn(argv)
+        async with process, asyncio.TaskGroup() as group:
+            group.create_task(_follow(process, tail, on_line))
+            async for chunk in process.stdout:
+                _write(sink, chunk)  # blocks this loop, which has nothing else to do
+        return await process.wait()
 
     def give_up(self) -> None:
         """End the work, and with it the guest; called on its loop, perhaps before the work begins."""

@@ -18,7 +18,7 @@ from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from gavotte.sandbox.accel import choose_accel
-from gavotte.sandbox.artifacts import find_artifacts
+from gavotte.sandbox.artifacts import Artifacts, find_artifacts
 from gavotte.sandbox.boot import attach_machine
 from gavotte.sandbox.growth import Size, resize
 from gavotte.sandbox.headstart import Headstart
@@ -96,12 +96,18 @@ class AsyncSandbox:
     # life
 
     async def start(
-        self, *, directory: RunDirectory | None = None, sealed: bool = True, headstart: Headstart | None = None
+        self,
+        *,
+        directory: RunDirectory | None = None,
+        sealed: bool = True,
+        headstart: Headstart | None = None,
+        files: Artifacts | None = None,
     ) -> None:
         """Start the guest, as a copy of a template where that can be; returns when it can run commands. Guest image and
         template are built first if there are none, which is told in the log. Its files go to `directory`, which stays
         the caller's; else to one that goes with it. `sealed` is for processes that start several: see `Starter.start`;
-        `headstart` for those that start one, and had no time to lose.
+        `headstart` for those that start one, and had no time to lose. It is made of `files` instead of the current
+        image, if they are given.
 
         Raises HostError (QEMU, image, memory), GuestSilent, GuestDied, QemuExited; nothing is left then.
         """
@@ -109,7 +115,7 @@ class AsyncSandbox:
         if self.state is not State.NEW:
             raise StateError(f"{self.name} is {self.state.value}; a sandbox is started once: make another")
         self.state = State.STARTING
-        self._starting = asyncio.get_running_loop().create_task(self._start(directory, sealed, headstart))
+        self._starting = asyncio.get_running_loop().create_task(self._start(directory, sealed, headstart, files))
         try:
             await self._starting
         except BaseException as error:
@@ -120,12 +126,14 @@ class AsyncSandbox:
             raise
         self.state = State.RUNNING
 
-    async def _start(self, directory: RunDirectory | None, sealed: bool, headstart: Headstart | None) -> None:
+    async def _start(
+        self, directory: RunDirectory | None, sealed: bool, headstart: Headstart | None, files: Artifacts | None
+    ) -> None:
         with self.phases.phase("sweep"):
             sweep()
         with self.phases.phase("image"):
             binary = find_qemu(self.spec.arch, self.spec.qemu)
-            files = await find_artifacts(self.spec)
+            files = files or await find_artifacts(self.spec)
         with self.phases.phase("accelerator"):
             choice = await choose_accel(binary, self.spec, files)
             self.accel, self.accel_reason = choice.accel, choice.why

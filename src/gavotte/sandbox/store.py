@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from gavotte.errors import HostError, InUse, NoSuchSandbox
-from gavotte.qemu.flock import Flock
+from gavotte.flock import Flock
 from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.sandbox.owner import OWNER, is_ours_alone, write_owner
 

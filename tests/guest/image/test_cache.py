@@ -134,7 +134,7 @@ def test_a_second_builder_waits_and_says_so(builder: subprocess.Popen[str]) -> N
 
     with cache.lock(progress):
         assert not draft.exists()
-    assert said == ["waiting for another build"]
+    assert said == [f"waiting for process {builder.pid}, which builds an image"]
 
 
 @pytest.fixture

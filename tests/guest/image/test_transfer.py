@@ -6,13 +6,15 @@ import os
 import socket
 import stat
 import tarfile
+from contextvars import Context
 from pathlib import Path
 
 import pytest
 
 from gavotte.errors import ImageError
+from gavotte.flock import FileLock
 from gavotte.guest.image import cache, export_image, find_image, import_image, list_images, remove_image
-from tests.guest.image.making import an_image
+from tests.guest.image.making import an_image, quiet
 
 
 @pytest.fixture
@@ -47,18 +49,18 @@ def single(path: Path, info: tarfile.TarInfo) -> Path:
 
 def refuse(path: Path, why: str) -> None:
     with pytest.raises(ImageError, match=why) as caught:
-        import_image(path)
+        import_image(path, progress=quiet)
     assert caught.value.hint
     assert list_images() == []
     assert not cache.images_directory().exists() or list(cache.images_directory().iterdir()) == []
 
 
 def test_an_exported_image_is_the_same_after_import_and_marked(exported: Path) -> None:
-    image = import_image(exported)
+    image = import_image(exported, progress=quiet)
     assert image == find_image()
     assert image.is_foreign
     assert image.kernel.read_bytes() == b"kernel" * 100
-    assert import_image(exported) == image
+    assert import_image(exported, progress=quiet) == image
 
 
 def test_equal_images_are_equal_files(tmp_path: Path) -> None:
@@ -195,3 +197,16 @@ def test_what_is_no_archive_or_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     refuse(tmp_path / "text", "can't be imported")
     refuse(tmp_path / "missing", "can't be imported")
+
+
+def test_an_import_that_has_to_wait_says_for_whom(exported: Path, own_cache: Path) -> None:
+    other = FileLock(own_cache / "build.lock")
+    assert Context().run(other.take)  # as another thread of this process takes it
+    said = []
+
+    def progress(phase: str, _fraction: float | None) -> None:
+        said.append(phase)
+        other.release()
+
+    assert import_image(exported, progress=progress) == find_image()
+    assert said == ["waiting for this process, which builds an image"]

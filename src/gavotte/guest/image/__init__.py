@@ -53,8 +53,8 @@ def export_image(image: Image, destination: Path) -> None:
     transfer.export_image(image, destination)
 
 
-def import_image(source: Path) -> Image:
+def import_image(source: Path, *, progress: Callable[[str, float | None], None]) -> Image:
     """See `gavotte.guest.image.transfer.import_image`."""
     from gavotte.guest.image import transfer
 
-    return transfer.import_image(source)
+    return transfer.import_image(source, progress=progress)

@@ -18,7 +18,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 from gavotte.errors import Bug, ImageError, UsageError
 from gavotte.guest.image.manifest import (
@@ -33,6 +33,9 @@ from gavotte.guest.image.manifest import (
 )
 from gavotte.places import cache_directory
 from gavotte.values import dataclass
+
+if TYPE_CHECKING:
+    from gavotte.flock import FileLock
 
 Progress = Callable[[str, float | None], None]
 
@@ -128,16 +131,20 @@ def lock(progress: Progress) -> Iterator[None]:
 
     Raises ImageError when another one doesn't end within an hour, or the cache directory can't be written.
     """
-    import fcntl
+    from gavotte.flock import FileLock
 
-    with _open_lock() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another build", None)
-            _wait_for_lock(file.fileno())
+    build = FileLock(cache_directory() / "build.lock")
+    with _usable():
+        images_directory().mkdir(parents=True, exist_ok=True)
+        taken = build.take()
+    try:
+        if not taken:
+            progress(f"waiting for {build.holder}, which builds an image", None)
+            _wait_for(build)
         _sweep()
         yield
+    finally:
+        build.release()
 
 
 @contextlib.contextmanager
@@ -227,12 +234,6 @@ def _usable() -> Iterator[None]:
         ) from error
 
 
-def _open_lock() -> IO[str]:
-    with _usable():
-        images_directory().mkdir(parents=True, exist_ok=True)
-        return (cache_directory() / "build.lock").open("w")
-
-
 def _load(path: Path, word: bytes = b"") -> Image | None:
     try:
         text = (path / MANIFEST).read_bytes()
@@ -253,18 +254,19 @@ def _disk_is_full(error: OSError | ImageError) -> bool:
     return status.f_bavail * status.f_frsize < FULL
 
 
-def _wait_for_lock(descriptor: int) -> None:
-    """flock(2) has no deadline and flock(1) has one; the lock belongs to the open file, which both share."""
+def _wait_for(build: FileLock) -> None:
     from gavotte.guest.image import tools
 
-    seconds = str(LOCK_DEADLINE)
-    command = ["flock", "--exclusive", "--timeout", seconds, str(descriptor)]
-    try:
-        tools.run(command, pass_fds=(descriptor,), deadline=LOCK_DEADLINE + tools.GRACE)
-    except ImageError as error:
-        raise ImageError(
-            "another build of a guest image doesn't come to its end", hint="end it, then try again"
-        ) from error
+    until = time.monotonic() + LOCK_DEADLINE
+    while not build.take():
+        left = until - time.monotonic()
+        try:
+            tools.run(build.waiter(left), deadline=max(left, 0) + tools.GRACE)
+        except ImageError as error:
+            raise ImageError(
+                f"{build.holder} builds a guest image, and has had {build.path} for an hour",
+                hint="end it, then try again",
+            ) from error
 
 
 def _sweep() -> None:

@@ -71,8 +71,9 @@ def _remedy(error: OSError, destination: Path) -> str:
     return "correct the path; `gavotte image list` shows which images are whole"
 
 
-def import_image(source: Path) -> cache.Image:
+def import_image(source: Path, *, progress: cache.Progress) -> cache.Image:
     """Take the image in the file `source` into the cache, each size and hash checked; it is there as a whole or not.
+    While another process makes an image it waits, and `progress` is told.
 
     Raises ImageError when the file isn't what `export_image` writes.
     """
@@ -82,14 +83,14 @@ def import_image(source: Path) -> cache.Image:
             manifest = Manifest.decode(text)
             if manifest.encode() != text:
                 raise ImageError("its manifest isn't in the form that Gavotte writes")
-            return _receive(packed, manifest)
+            return _receive(packed, manifest, progress)
     except (ImageError, OSError, EOFError, zlib.error) as error:
         hint = getattr(error, "hint", "") or "get the file again, or build an image with `gavotte image build`"
         raise ImageError(f"{source} can't be imported: {error}", hint=hint) from error
 
 
-def _receive(packed: _Readable, manifest: Manifest) -> cache.Image:
-    with cache.lock(lambda _phase, _fraction: None), cache.draft() as draft:
+def _receive(packed: _Readable, manifest: Manifest, progress: cache.Progress) -> cache.Image:
+    with cache.lock(progress), cache.draft() as draft:
         cache.require_space({draft: sum(info.size for info in manifest.files.values()) + RESERVE})
         for name in FILES:
             _receive_file(packed, name, manifest.files[name], draft / name)

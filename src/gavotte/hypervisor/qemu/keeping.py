@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from gavotte.errors import Bug, HostError, InUse, OutcomeUnknown, QemuError, QmpNotSent, QmpProtocolError, StateError
+from gavotte.flock import Flock
 from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.console import Console
 from gavotte.hypervisor.qemu.ends import forget_others, output_path, reopen, socket_path
@@ -18,7 +19,6 @@ from gavotte.hypervisor.qemu.portable import from_json, to_json
 from gavotte.hypervisor.qemu.record import STATE, Pending, Record, Running, read_record, write_record
 from gavotte.hypervisor.qemu.settling import settle_devices, settle_run
 from gavotte.qemu.binary import QemuBinary
-from gavotte.qemu.flock import Flock
 from gavotte.qemu.pids import ProcessId, boot_id, process_state
 from gavotte.qemu.process import QemuProcess, adopt_process
 from gavotte.qmp.client import Deadline, QmpClient

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 import time
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gavotte.errors import HostError, UsageError
+from gavotte.flock import FileLock
 from gavotte.places import cache_directory
 from gavotte.sandbox.template.layout import Layout
 from gavotte.values import dataclass
@@ -44,6 +46,8 @@ __all__ = [
     "remove_template",
     "templates_directory",
 ]
+
+_LOG = logging.getLogger("gavotte")
 
 MEMORY = "memory"
 _STATE = "state"
@@ -265,35 +269,40 @@ def discard(path: Path) -> None:
 async def lock(key: str) -> AsyncIterator[None]:
     """Be the only one that makes the template of that key. Raises HostError when another doesn't come to its end."""
     directory = templates_directory()
+    build = FileLock(directory / f"{_LOCK}{key}")
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(directory / f"{_LOCK}{key}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        directory.mkdir(parents=True, exist_ok=True)
+        taken = build.take()
     except OSError as error:
         raise HostError(
             f"the directory {directory} can't be used for templates: {error.strerror}",
             hint="set XDG_CACHE_HOME to a directory that you can write",
         ) from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await _wait_for(fd)
+        if not taken:
+            await _wait_for(build)
         yield
     finally:
-        os.close(fd)
+        build.release()
 
 
-async def _wait_for(fd: int) -> None:
-    """flock(2) has no deadline and can't be cancelled, and flock(1) has one; the lock belongs to the open file."""
-    command = ("flock", "--exclusive", "--timeout", str(_PATIENCE), str(fd))
-    process = await asyncio.create_subprocess_exec(*command, pass_fds=(fd,), stdin=asyncio.subprocess.DEVNULL)
-    try:
-        if await process.wait():
-            raise HostError("another build of a template doesn't come to its end", hint="end it, then try again")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+async def _wait_for(build: FileLock) -> None:
+    if build.holder != "this process":
+        _LOG.warning("waiting for %s, which makes the template for sandboxes like this one", build.holder)
+    until = time.monotonic() + _PATIENCE
+    while not build.take():
+        command = build.waiter(until - time.monotonic())
+        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+        try:
+            if await process.wait():
+                raise HostError(
+                    f"{build.holder} makes this template, and has had {build.path} for {_PATIENCE // 60} minutes",
+                    hint="end it, then try again",
+                )
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -117,16 +118,18 @@ def test_another_lock_may_be_taken_under_it_and_the_same_one_after_it(lock: File
 
 def test_a_forked_child_does_not_have_it(lock: FileLock, path: Path) -> None:
     assert lock.take()
-    ours, theirs = os.pipe()
-    pid = os.fork()
-    if pid == 0:  # it waits for our end of the pipe
-        os.close(theirs)
-        os.read(ours, 1)
-        os._exit(lock.is_held)
-    os.close(ours)
-    lock.release()
-    assert elsewhere(path)
-    os.close(theirs)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pid = os.fork()
+        if pid == 0:
+            theirs.send(b"here")
+            ours.close()
+            theirs.recv(1)  # until the test has no more questions
+            os._exit(lock.is_held)
+        theirs.close()
+        assert ours.recv(4) == b"here"
+        lock.release()
+        assert elsewhere(path)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 

@@ -178,8 +178,17 @@ def test_the_command_line_has_one_option_a_line(qemu: str, example: str) -> None
 
 def test_the_command_line_can_be_made_where_there_is_no_qemu(tmp_path: Path) -> None:
     file = write(tmp_path / "vm.json", {"qemu": "qemu-system-none", "S": True})
-    assert gavotte("qemu", "argv", "--no-check", file).stdout.decode() == "qemu-system-none\n-S\n"
-    assert gavotte("qemu", "argv", file).returncode == 125
+    assert gavotte("qemu", "argv", "--unchecked", file).stdout.decode() == "qemu-system-none\n-S\n"
+    refused = gavotte("qemu", "argv", file)
+    assert refused.returncode == 125
+    assert b"--unchecked" in refused.stderr
+
+
+def test_without_the_emulator_that_a_file_names_its_package_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path / "vm.json", {"qemu": "qemu-system-aarch64", "S": True})
+    refused = gavotte("qemu", "check", file, env={"PATH": str(tmp_path)}).stderr.decode()
+    assert "no QEMU for aarch64: qemu-system-aarch64 is not on PATH" in refused
+    assert "apt-get install qemu-system-arm, or correct the path" in refused
 
 
 def test_a_shell_makes_the_same_words_of_it(tmp_path: Path) -> None:
@@ -197,7 +206,7 @@ def test_a_shell_makes_the_same_words_of_it(tmp_path: Path) -> None:
         "fds": [{"name": "given", "fd": 4}, {"name": "opened", "path": str(tmp_path / "it's")}],
         "chardevs": [{"backend": "socket", "id": "c", "fd": "opened"}],
     }
-    text = gavotte("qemu", "argv", "--no-check", "--shell", write(tmp_path / "vm.json", document)).stdout
+    text = gavotte("qemu", "argv", "--unchecked", "--shell", write(tmp_path / "vm.json", document)).stdout
     assert all(character.isprintable() or character == "\n" for character in text.decode())
     assert text.decode().count("\n") == text.decode().count(" \\\n  ") + 1
     (tmp_path / "script").write_bytes(text)
@@ -214,7 +223,7 @@ def test_the_binary_is_the_options_or_the_files_or_the_environments(tmp_path: Pa
     named, bare = write(tmp_path / "a.json", {"qemu": "/file"}), write(tmp_path / "b.json", {})
     env = {"GAVOTTE_QEMU": "/env"}
     for words, expected in (([named, "--qemu", "/option"], "/option\n"), ([named], "/file\n")):
-        assert gavotte("qemu", "argv", "--no-check", *words, env=env).stdout.decode() == expected
+        assert gavotte("qemu", "argv", "--unchecked", *words, env=env).stdout.decode() == expected
     assert b"/env does not exist" in gavotte("qemu", "check", bare, env=env).stderr
 
 
@@ -226,7 +235,7 @@ def test_the_process_becomes_qemu_with_its_streams_and_its_status(qemu: str, tmp
     assert (run.returncode, run.stderr) == (0, b"")
     greeting, *_ = run.stdout.splitlines()
     assert json.loads(greeting)["QMP"]["version"]["qemu"]["major"] in (7, 10)
-    failed = gavotte("qemu", "run", "--no-check", write(tmp_path / "b.json", {"machine": {"type": "nonsense"}}))
+    failed = gavotte("qemu", "run", "--unchecked", write(tmp_path / "b.json", {"machine": {"type": "nonsense"}}))
     assert failed.returncode == 1
     assert b"unsupported machine type" in failed.stderr
 
@@ -237,7 +246,7 @@ def test_it_is_the_same_process_with_the_signals_that_it_was_given(tmp_path: Pat
     program.write_text("#!/bin/sh\necho $$\ngrep SigIgn /proc/self/status\necho done\n")
     program.chmod(0o755)
     file = write(tmp_path / "vm.json", {"qemu": str(program)})
-    with started("qemu", "run", "--no-check", file, before=["nohup"]) as process:
+    with started("qemu", "run", "--unchecked", file, before=["nohup"]) as process:
         pid, line, _ = read_until(process.stdout, b"done\n").decode().splitlines()
         ignored = int(line.removeprefix("SigIgn:"), 16) & ~(0b11 << 31)  # 32 and 33 are so in what make starts
         assert (int(pid), ignored) == (process.pid, 1), "SIGHUP, by nohup"
@@ -301,6 +310,6 @@ def test_more_options_may_follow_two_dashes(tmp_path: Path) -> None:
 
 
 def test_a_word_that_is_too_long_for_the_kernel_is_told(tmp_path: Path) -> None:
-    run = gavotte("qemu", "run", "--no-check", write(tmp_path / "vm.json", {"append": "x" * (128 << 10)}))
+    run = gavotte("qemu", "run", "--unchecked", write(tmp_path / "vm.json", {"append": "x" * (128 << 10)}))
     assert run.returncode == 125
     assert b"Argument list too long\n  next: one word may have 128 KiB" in run.stderr

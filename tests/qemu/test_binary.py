@@ -7,6 +7,7 @@ import pytest
 
 from gavotte.errors import QemuNotFound
 from gavotte.qemu.binary import find_program, find_qemu
+from gavotte.qemu.machines import ARCHES, EMULATORS, host_arch
 
 
 @pytest.fixture
@@ -45,6 +46,38 @@ def test_a_missing_qemu_says_what_to_install(bin_dir: Path) -> None:
     with pytest.raises(QemuNotFound) as error:
         find_qemu("aarch64")
     assert error.value.hint == "apt-get install qemu-system-arm"
+
+
+@pytest.mark.parametrize(
+    ("path", "arch", "package"),
+    [
+        ("qemu-system-aarch64", "aarch64", "qemu-system-arm"),
+        ("/no/such/qemu-system-arm", "arm", "qemu-system-arm"),
+        ("qemu-system-ppc64le", "ppc64le", "qemu-system-ppc"),
+        ("qemu-system-mipsel", "mipsel", "qemu-system-mips"),
+        ("qemu-system-riscv64", "riscv64", "qemu-system-riscv64"),  # which qemu-system-misc provides in Debian 12
+    ],
+)
+def test_the_name_of_the_program_tells_the_architecture(bin_dir: Path, path: str, arch: str, package: str) -> None:
+    with pytest.raises(QemuNotFound, match=f"^no QEMU for {arch}: {path} ") as error:
+        find_qemu(path=path)
+    assert error.value.hint == f"apt-get install {package}, or correct the path"
+
+
+def test_the_architecture_that_is_asked_for_is_the_one_that_lacks_an_emulator(
+    bin_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(QemuNotFound, match="^no QEMU for s390x: qemu-system-arm is not on PATH") as error:
+        find_qemu("s390x", "qemu-system-arm")
+    assert error.value.hint == "correct the path, or leave it out and apt-get install qemu-system-s390x"
+    monkeypatch.setenv("GAVOTTE_QEMU", "qemu-system-arm")  # meant for the host's own
+    with pytest.raises(QemuNotFound, match=f"^no QEMU for {host_arch()}") as error:
+        find_qemu()
+    assert error.value.hint.startswith("correct GAVOTTE_QEMU, or leave it out")
+
+
+def test_each_architecture_of_the_machines_has_an_emulator() -> None:
+    assert EMULATORS.keys() >= set(ARCHES)
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,11 @@ import os
 from pathlib import Path
 
 from gavotte.errors import QemuNotFound
-from gavotte.qemu.machines import host_arch
+from gavotte.qemu.machines import EMULATORS, host_arch
 from gavotte.qemu.programs import which
 from gavotte.values import dataclass
 
 __all__ = ["QemuBinary", "find_program", "find_qemu"]
-
-# The Debian packages. What isn't named here is a package, or what one provides, by the name of its program.
-_PACKAGES = {
-    "aarch64": "qemu-system-arm",
-    "arm": "qemu-system-arm",
-    "i386": "qemu-system-x86",
-    "ppc64": "qemu-system-ppc",
-    "x86_64": "qemu-system-x86",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +43,30 @@ def find_program(name: str) -> Path | None:
 def find_qemu(arch: str | None = None, path: str | None = None) -> QemuBinary:
     """Gives the binary at `path`, else at the variable GAVOTTE_QEMU, else `qemu-system-<arch>` on PATH.
 
-    The variable names the binary for this host's architecture, which `arch` is unless given; it isn't asked for others.
-    Raises QemuNotFound, with the package to install as its hint.
+    The variable names the binary for this host's architecture, which `arch` is unless given, or told by the name of
+    the program at `path`; it isn't asked for others. Raises QemuNotFound, with the package to install as its hint.
     """
-    arch = arch or host_arch()
+    named = _arch_of(path) if path and not arch else ""
+    arch = arch or named or host_arch()
     chosen, source = _choose(arch, path)
     found = find_program(chosen)
     if found is None:
-        hint = f"apt-get install {_PACKAGES.get(arch, f'qemu-system-{arch}')}"
-        if source:
+        hint = f"apt-get install {EMULATORS.get(arch, f'qemu-system-{arch}')}"
+        if named:
+            hint = f"{hint}, or correct {source}"
+        elif source:
             hint = f"correct {source}, or leave it out and {hint}"
         raise QemuNotFound(f"no QEMU for {arch}: {_why_not(chosen)}", hint=hint)
     try:
         return QemuBinary.from_path(found)
     except OSError as e:  # it was there a moment ago
         raise QemuNotFound(f"no QEMU for {arch}: {found}: {e.strerror}", hint="try again") from e
+
+
+def _arch_of(path: str) -> str:
+    """The architecture that the name of the program tells; empty where it tells none."""
+    name = path.rpartition("/")[2].removeprefix("qemu-system-")
+    return name if name in EMULATORS else ""
 
 
 def _choose(arch: str, path: str | None) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import Literal
 from gavotte.qemu.props import Json, PropertyMap
 from gavotte.values import dataclass
 
-__all__ = ["ARCHES", "MACHINES", "Machine", "canonical_arch", "find_machine", "host_arch", "machines_of"]
+__all__ = ["ARCHES", "EMULATORS", "MACHINES", "Machine", "canonical_arch", "find_machine", "host_arch", "machines_of"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,31 @@ MACHINES = (
 )
 
 ARCHES = tuple(dict.fromkeys(row.arch for row in MACHINES))
+
+# The emulators that Debian has, each with its package. Where that isn't the same in all releases, it is the name that
+# the right one of them provides.
+EMULATORS = {
+    "aarch64": "qemu-system-arm",
+    "arm": "qemu-system-arm",
+    "i386": "qemu-system-x86",
+    "mips": "qemu-system-mips",
+    "mips64": "qemu-system-mips",
+    "mips64el": "qemu-system-mips",
+    "mipsel": "qemu-system-mips",
+    "ppc": "qemu-system-ppc",
+    "ppc64": "qemu-system-ppc",
+    "ppc64le": "qemu-system-ppc",
+    "sparc": "qemu-system-sparc",
+    "sparc64": "qemu-system-sparc",
+    "x86_64": "qemu-system-x86",
+    **{
+        arch: f"qemu-system-{arch}"
+        for arch in (
+            *("alpha", "avr", "cris", "hppa", "loongarch64", "m68k", "microblaze", "microblazeel", "nios2", "or1k"),
+            *("riscv32", "riscv64", "rx", "s390x", "sh4", "sh4eb", "tricore", "xtensa", "xtensaeb"),
+        )
+    },
+}
 
 # What kernels and Debian call an architecture, where that isn't QEMU's name.
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "ppc64", "ppc64el": "ppc64"}

@@ -36,7 +36,8 @@ def add_actions(add: Callable[..., Any]) -> None:
     form.add_argument("--json", action="store_true", help="for programs: a list of words")
     run = add("run", _run, "become the QEMU that a machine file describes")
     for parser in (argv, run):
-        parser.add_argument("--no-check", action="store_true", help="leave values as written, and mistakes to QEMU")
+        help = "leave values as written, and mistakes to QEMU"
+        parser.add_argument("--unchecked", "--no-check", action="store_true", help=help)
     for parser in (check, argv, run):
         parser.add_argument("--qemu", metavar="PATH", help="the binary (else the file's, GAVOTTE_QEMU, the host's)")
         parser.add_argument("file", metavar="FILE", help="a machine file, JSON or TOML; - is stdin")
@@ -84,11 +85,15 @@ def _print_fine(document: Document, binary: QemuBinary, version: str, *, as_json
 
 
 def _argv(options: argparse.Namespace) -> int:
-    document = read_document(options.file, shaped=options.no_check)
-    if options.no_check:
+    document = read_document(options.file, shaped=options.unchecked)
+    if options.unchecked:
         qemu = _name_of_qemu(document, options)
     else:
-        document, binary, _ = _checked(document, options)
+        try:
+            document, binary, _ = _checked(document, options)
+        except QemuNotFound as error:
+            hint = f"{error.hint}; --unchecked writes it without asking a binary"
+            raise QemuNotFound(error.message, hint=hint) from error
         qemu = str(binary.path)
     written = document_to_options(document)
     if options.json:
@@ -139,8 +144,8 @@ def _escaped(character: str) -> str:
 
 
 def _run(options: argparse.Namespace) -> NoReturn:
-    document = read_document(options.file, shaped=options.no_check)
-    if options.no_check:
+    document = read_document(options.file, shaped=options.unchecked)
+    if options.unchecked:
         binary = _find(document, options)
     else:
         document, binary, _ = _checked(document, options)

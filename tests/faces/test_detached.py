@@ -241,6 +241,13 @@ def test_a_device_in_qemus_words_comes_and_goes(box: Entry) -> None:
     assert int(said(*count)) == before
 
 
+def test_a_file_of_a_back_end_is_the_callers(box: Entry, tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(bytes(MB))
+    disk = ("--blockdev", '{"driver": "raw", "node-name": "d", "file": {"driver": "file", "filename": "disk.img"}}')
+    said("plug", box.name, '{"driver": "virtio-blk-pci", "id": "disk", "drive": "d"}', *disk, cwd=tmp_path)
+    said("unplug", box.name, "disk")
+
+
 @pytest.mark.parametrize(
     ("words", "culprit", "advice"),
     [

@@ -100,7 +100,7 @@ def test_a_keeper_that_is_killed_is_replaced_and_its_command_goes_on_to_its_end(
         assert (facts["status"], facts["keeper"], facts["qemu"]) == (9, None, None)
         assert "exited (9)" in said("ps")
         assert said("logs", "orphan") == "begun\ndone\n"
-        assert "exited with status 9" in said("exec", "orphan", "--", "true", status=125)
+        assert "exited, its command with status 9" in said("exec", "orphan", "--", "true", status=125)
         said("stop", "orphan")  # is what it asks for
         sweep()
         said("rm", "orphan")
@@ -127,13 +127,16 @@ def test_a_machine_that_is_killed_or_panics_is_dead_and_says_why() -> None:
         said("rm", "-f", "panicked")
 
 
-def test_stop_ends_it_also_while_a_command_runs_or_it_is_paused_or_its_keeper_and_machine_are_gone() -> None:
+def test_stop_ends_it_also_while_commands_run_or_it_is_paused_or_its_keeper_and_machine_are_gone() -> None:
     with detached("ending") as entry:
-        with started("exec", "ending", "--", "sh", "-c", "echo ready; sleep 1000") as process:
-            read_until(process.stdout, b"ready\n")
+        heeding = started("exec", "ending", "--", "sh", "-c", "echo ready; sleep 1000")
+        stubborn = started("exec", "ending", "--", "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+        with heeding as first, stubborn as second:
+            for process in (first, second):
+                read_until(process.stdout, b"ready\n")
             said("pause", "ending")
-            said("stop", "ending")
-            assert process.wait(20) == 125
+            said("stop", "--time", "3", "ending")
+            assert (first.wait(20), second.wait(20)) == (128 + signal.SIGTERM, 128 + signal.SIGKILL)
         assert register_says("ending", "stopped")["why"] == ""
         said("stop", "ending")
         assert entry.qemu is not None
@@ -141,5 +144,58 @@ def test_stop_ends_it_also_while_a_command_runs_or_it_is_paused_or_its_keeper_an
     assert nothing_is_left("ending")
 
 
+WAITS = "trap 'echo bye; exit 3' INT; echo up; while :; do sleep 0.1; done"
+
+
+def log_says(name: str, text: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while said("logs", name) != text:
+        assert time.monotonic() < until
+        time.sleep(0.1)  # of what comes to a log, there is no event for others
+
+
+def test_stop_asks_the_command_to_end_and_its_last_words_and_status_are_kept() -> None:
+    with detached("polite", "sh", "-c", WAITS, options=("--stop-signal", "INT")) as entry:
+        log_says("polite", "up\n")
+        kill(entry.keeper, signal.SIGSTOP)
+        assert f"kill -CONT {entry.keeper.pid}" in said("ps") if entry.keeper else False
+        for words in (("exec", "polite", "--", "true"), ("stop", "polite")):
+            refused = said(*words, status=125)
+            assert "was stopped by a signal" in refused
+            assert "kill -CONT" in refused
+            assert "gavotte stop --force polite" in refused
+        kill(entry.keeper, signal.SIGCONT)
+        began = time.monotonic()
+        said("stop", "--time", "1000", "polite")
+        assert time.monotonic() - began < 100
+        assert said("logs", "polite") == "up\nbye\n"
+        assert register_says("polite", "stopped")["status"] == 3
+        assert "stopped (3)" in said("ps")
+        assert "with status 3" in said("exec", "polite", "--", "true", status=125)
+    assert nothing_is_left("polite")
+
+
+def test_one_whose_keeper_stands_still_is_ended_by_force() -> None:
+    with detached("halted", "sleep", "1000") as entry:
+        kill(entry.keeper, signal.SIGSTOP)
+        said("stop", "--force", "halted")
+        assert register_says("halted", "stopped")["why"] == ""
+        for process in (entry.keeper, entry.qemu):
+            assert process is not None
+            assert not process.lives
+    assert nothing_is_left("halted")
+
+
 def test_a_detached_command_has_no_terminal_and_no_timeout() -> None:
-    assert "gavotte exec takes it" in said("run", "-d", "-t", "--", "true", status=125)
+    for word in ("-t", "-i"):
+        assert "gavotte exec takes it" in said("run", "-d", word, "--", "true", status=125)
+
+
+def test_input_that_a_detached_command_does_not_get_is_told_of() -> None:
+    try:
+        ended = gavotte(*RUN, "--name", "deaf", "--", "cat", input=b"hi\n")
+        assert (ended.returncode, ended.stdout) == (0, b"deaf\n")
+        assert b"stdin is empty" in ended.stderr
+        assert b"gavotte exec deaf" in ended.stderr
+    finally:
+        said("rm", "-f", "deaf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import signal
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -222,10 +223,11 @@ class Sandbox:
             _live.add(self)
         call(self._async.start())
 
-    def close(self) -> None:
-        """End the guest with all that runs in it, and free everything."""
+    def close(self, *, grace: float = 0.0, stop_signal: int = signal.SIGTERM) -> None:
+        """End the guest with all that runs in it, and free everything. Its commands end at once, unless they have
+        `grace` (seconds) after `stop_signal`; see `AsyncSandbox.close`."""
         self._async.check_owner()
-        call(self._async.close())
+        call(self._async.close(grace=grace, stop_signal=stop_signal))
         _live.discard(self)
 
     def spawn(

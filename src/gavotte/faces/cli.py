@@ -29,7 +29,9 @@ _NAME = "gavotte"
 
 _OPTIONS = (*MACHINE_OPTIONS, *OWN_OPTIONS)
 
-_MORE_OPTIONS = ("timeout", "env", "cwd", "user", "name", "detach", "slots", "max_cpus", "max_memory")
+_STAYING = ("name", "stop_signal", "slots", "max_cpus", "max_memory")  # for a sandbox that is detached
+
+_MORE_OPTIONS = ("timeout", "time", "env", "cwd", "user", "detach", *_STAYING)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -195,7 +197,7 @@ def _run(options: argparse.Namespace) -> int:
         from gavotte.sandbox.headstart import Headstart
         from gavotte.sandbox.words import check_argv
 
-    for name in ("name", "slots", "max_cpus", "max_memory"):
+    for name in _STAYING:
         if getattr(options, name) is not None:
             raise UsageError("it is for a sandbox that stays", path=name, hint="add --detach, or leave it out")
     if options.timeout is not None and not options.timeout > 0:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from gavotte.compat import override
-from gavotte.errors import ForeignProcess, StateError, UsageError
+from gavotte.errors import ForeignProcess, GavotteError, StateError, UsageError
 from gavotte.guest.channel import Channel, EndedCommand
 from gavotte.guest.command import AsyncProcess
 from gavotte.hypervisor.devices import Device, Latent
 from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
+from gavotte.qemu.pids import process_state
 from gavotte.sandbox.accel import choose_accel
 from gavotte.sandbox.artifacts import Artifacts, find_artifacts
 from gavotte.sandbox.boot import attach_machine
+from gavotte.sandbox.ending import end_commands
 from gavotte.sandbox.growth import Size, resize
 from gavotte.sandbox.headstart import Headstart
 from gavotte.sandbox.kept import Kept
@@ -79,6 +82,7 @@ class AsyncSandbox:
         self._channel: Channel | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._parting: asyncio.Task[None] | None = None  # with its commands, while it is being closed
 
     @override
     def __repr__(self) -> str:
@@ -191,19 +195,40 @@ class AsyncSandbox:
             self._directory.leave()
         self.state = State.CLOSED
 
-    async def close(self) -> None:
-        """End the guest with all that runs in it, and free everything. Idempotent; concurrent calls share the work."""
+    async def close(self, *, grace: float = 0.0, stop_signal: int = signal.SIGTERM) -> None:
+        """End the guest with all that runs in it, and free everything. Idempotent; concurrent calls share the work.
+
+        Its commands end at once, as by SIGKILL. With `grace` they get `stop_signal` before, and up to so many seconds;
+        what they write meanwhile has to be read. A further call without `grace` cuts that short.
+        """
         self.check_owner()
         if self._closing is None:
             self.state = State.CLOSED
-            self._closing = asyncio.get_running_loop().create_task(self._close())
+            self._closing = asyncio.get_running_loop().create_task(self._close(grace, stop_signal))
+        elif not grace and self._parting is not None:
+            self._parting.cancel()
         await asyncio.shield(self._closing)
 
-    async def _close(self) -> None:
+    async def _close(self, grace: float, stop_signal: int) -> None:
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
             await asyncio.wait([self._starting])
+        if grace > 0:
+            self._parting = asyncio.get_running_loop().create_task(self._part(grace, stop_signal))
+            await asyncio.wait([self._parting])
         await self._stack.aclose()
+
+    async def _part(self, grace: float, stop_signal: int) -> None:
+        """Have its commands come to an end of their own, where the guest can run."""
+        vm, channel = self._vm, self._channel
+        if vm is None or channel is None or not channel.processes or process_state(vm.process.pid) == "T":
+            return
+        try:
+            if self.paused:
+                await vm.resume()
+            await end_commands(list(channel.processes.values()), stop_signal, grace)
+        except GavotteError:
+            pass  # a machine that doesn't go on is ended all the same
 
     async def _stop(self) -> None:
         vm, channel = self._vm, self._channel

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +17,12 @@ from gavotte.qemu.pids import ProcessId, boot_id, process_state
 from gavotte.sandbox.store import REGISTER, RunDirectory, run_root
 from gavotte.sandbox.words import check_name
 
-__all__ = ["ENDED", "Entry", "find_entry", "list_entries"]
+__all__ = ["ENDED", "GRACE", "Entry", "find_entry", "list_entries"]
 
 COMMAND_LOG = "command.log"
 KEEPER_LOG = "keeper.log"
 SOCKET = "keeper.sock"
+GRACE = 10.0  # seconds that a command has to end in, when its sandbox is stopped
 _VERSION = 1
 _GONE = 5.0  # seconds that a process which is about to end may take
 
@@ -32,7 +34,8 @@ class Entry:
     """A detached sandbox in the register.
 
     `state` is what its keeper last wrote; `observed` what is true now, for its keeper or its machine may have died.
-    `argv` is its command (empty without one), `status` how that ended, `why` what else ended the sandbox.
+    `argv` is its command (empty without one), `status` how that ended, `why` what else ended the sandbox. `stop_signal`
+    is what the command is to be asked to end with.
     """
 
     def __init__(self, path: Path, value: dict[str, Any]) -> None:
@@ -50,11 +53,21 @@ class Entry:
         self.keeper = _process(value["keeper"])
         self.qemu = _process(value["qemu"])
         self.channel: int | None = value["channel"]
+        self.stop_signal: int = value.get("stop_signal", signal.SIGTERM)  # not in all of version 1
 
     @classmethod
-    def new(cls, path: Path, argv: list[str], spec: dict[str, Any], *, remove: bool = False) -> Self:
+    def new(
+        cls,
+        path: Path,
+        argv: list[str],
+        spec: dict[str, Any],
+        *,
+        remove: bool = False,
+        stop_signal: int = signal.SIGTERM,
+    ) -> Self:
         """The entry of a sandbox that this process starts."""
         value = {"argv": argv, "spec": spec, "remove": remove, "created": time.time(), "boot": boot_id()}
+        value |= {"stop_signal": int(stop_signal)}
         value |= {"state": STARTING, "status": None, "why": "", "ended": None, "qemu": None, "channel": None}
         return cls(path, {**value, "keeper": ProcessId.of(os.getpid())})
 
@@ -108,10 +121,19 @@ class Entry:
             return DEAD, "the host was started anew"
         return DEAD, "its machine and its keeper have gone" if self.qemu else "its keeper died while it started"
 
+    @property
+    def halted(self) -> int | None:
+        """The pid of its keeper, if that was stopped by a signal (proc_pid_stat(5), T): it answers nobody."""
+        return self.keeper.pid if self.state not in ENDED and self.keeper and self._stands(self.keeper) else None
+
     def _halted(self) -> str:
-        if self.state not in ENDED and self._lives(self.qemu) and self.qemu and process_state(self.qemu.pid) == "T":
-            return f"its QEMU was stopped by a signal; kill -CONT {self.qemu.pid}"
+        for process, what in ((self.keeper, "keeper"), (self.qemu, "QEMU")):
+            if self.state not in ENDED and process and self._stands(process):
+                return f"its {what} was stopped by a signal; kill -CONT {process.pid}"
         return ""
+
+    def _stands(self, process: ProcessId) -> bool:
+        return self._lives(process) and process_state(process.pid) == "T"
 
     @property
     def over(self) -> bool:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Mapping, Sequence
 
 from gavotte.errors import UsageError
 
-__all__ = ["DEFAULT_MEMORY", "check_argv", "check_env", "check_name", "parse_size"]
+__all__ = ["DEFAULT_MEMORY", "check_argv", "check_env", "check_name", "parse_signal", "parse_size"]
 
 DEFAULT_MEMORY = 512 << 20  # bytes that a sandbox has unless told otherwise
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+_LAST_SIGNAL = 64  # signal(7)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # what a file, a host and QEMU's -name may all be called
 
@@ -69,3 +72,14 @@ def parse_size(text: str | int, path: str) -> int:
         raise UsageError(f"{text!r} is not a size", path=path, hint="write it like 256M or 2G")
     number, unit = found.groups()
     return int(number) << (_UNITS[unit.upper()] or 20)
+
+
+def parse_signal(text: str, path: str) -> int:
+    """The number of a signal such as TERM, SIGTERM or 15. Raises UsageError for what is none."""
+    known = {member.name: member.value for member in signal.Signals}
+    number = (
+        int(text) if text.isdecimal() and text.isascii() else known.get(f"SIG{text.upper().removeprefix('SIG')}", 0)
+    )
+    if not 0 < number <= _LAST_SIGNAL:
+        raise UsageError(f"{text!r} is no signal", path=path, hint="write it like SIGINT, INT or 2")
+    return number

@@ -47,6 +47,7 @@ def add_options(run: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--name", metavar="NAME", help="what it is called (made up unless given)")
     group.add_argument("--rm", action="store_true", help="remove it when it has ended")
+    group.add_argument("--stop-signal", metavar="SIGNAL", help="what asks its command to end when it is stopped (TERM)")
     group.add_argument("--slots", type=int, metavar="N", help="devices that can be plugged into it (8)")
     group.add_argument("--max-cpus", type=int, metavar="N", help="processors that it may grow to (4)")
     group.add_argument("--max-memory", metavar="SIZE", help="memory that it may grow to (half of the host's)")

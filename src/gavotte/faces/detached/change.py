@@ -7,11 +7,14 @@ import argparse
 from gavotte.errors import GavotteError, NoSuchSandbox, StateError, UsageError
 from gavotte.faces.terminal import say
 from gavotte.sandbox.keeper.client import connect
-from gavotte.sandbox.register import Entry, find_entry, remove, wait_for_end
+from gavotte.sandbox.register import GRACE, STOPPED, Entry, find_entry, remove, wait_for_end
 from gavotte.sandbox.store import sweep
 from gavotte.sandbox.words import parse_size
 
 __all__ = ["add_arguments"]
+
+_PATIENCE = 30.0  # seconds in which a keeper has ended a machine, whatever that does
+_LONGEST = 1e6
 
 
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
@@ -20,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("--cpus", type=int, metavar="N", help="virtual processors")
         parser.add_argument("--memory", metavar="SIZE", help="256M, 2G, …")
     if command == "stop":
+        parser.add_argument(
+            "--time",
+            type=float,
+            default=GRACE,
+            metavar="S",
+            help="how long its command may take to end after SIGTERM, or run's --stop-signal (10)",
+        )
         parser.add_argument("-f", "--force", action="store_true", help="at once, without asking the guest")
     if command == "rm":
         parser.add_argument("-f", "--force", action="store_true", help="end it first if it runs")
@@ -31,19 +41,27 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
 
 
 def stop(options: argparse.Namespace) -> int:
-    """End them. One that has ended is left as it is."""
-    for name in options.name:
-        end(find_entry(name), force=options.force)
+    """End them, all at once. One that has ended is left as it is."""
+    if not 0 <= options.time < _LONGEST:
+        raise UsageError(f"{options.time:g} is no number of seconds from 0 on", path="time")
+    entries = [find_entry(name) for name in options.name]  # before any is ended
+    if len(entries) == 1:
+        end(entries[0], force=options.force, grace=options.time)
+        return 0
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(entries)) as pool:
+        list(pool.map(lambda entry: end(entry, force=options.force, grace=options.time), entries))
     return 0
 
 
-def end(entry: Entry, *, force: bool) -> None:
+def end(entry: Entry, *, force: bool, grace: float = 0.0) -> None:
     """Have its keeper end it; returns when that is done. By force also where no keeper can."""
     if entry.over:
         return
     try:
         with connect(entry) as line:
-            line.ask("stop", force=force)
+            line.ask("stop", force=force, grace=grace, patience=(0.0 if force else grace) + _PATIENCE)
         entry = Entry.read(entry.path)
         if entry.keeper is not None:
             wait_for_end(entry.keeper)
@@ -55,7 +73,16 @@ def end(entry: Entry, *, force: bool) -> None:
             return
         if not force:
             raise
-        entry.kill()
+        _kill(entry)
+
+
+def _kill(entry: Entry) -> None:
+    """Do what its keeper doesn't."""
+    entry.kill()
+    sweep()  # it may have had helpers
+    entry.end(STOPPED)
+    if entry.remove:
+        remove(entry)
 
 
 def rm(options: argparse.Namespace) -> int:

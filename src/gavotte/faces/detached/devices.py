@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument(f"--{kind}", action=_Backend, metavar="JSON", help=f"{help}; repeatable, made in order")
 
 
+# Keys that name a file of this host, for which QEMU's own directory is `/` (block-core.json, char.json, net.json,
+# qom.json in QEMU's qapi/); those of a unix socket's address are found by its type
+_FILES = {
+    "blockdev": {"filename", "dir"},
+    "chardev": {"path", "in", "out", "logfile"},
+    "netdev": {"script", "downscript"},
+    "object": {"mem-path", "filename", "file", "dir"},
+}
+_NO_SCRIPT = {"netdev": ("no",)}
+
+
 class _Backend(argparse.Action):
     """Keeps the back ends of all kinds in the order in which they were given."""
 
@@ -51,7 +63,7 @@ class _Backend(argparse.Action):
 def plug(options: argparse.Namespace) -> int:
     """Prints the device's id, which is made up unless the map has one."""
     device = _map(options.device, "device")
-    backends = [(kind, _map(text, kind)) for kind, text in options.backends]
+    backends = [(kind, _located(_map(text, kind), kind)) for kind, text in options.backends]
     if "driver" not in device:
         raise _driverless(device)
     with connect(find_entry(options.name)) as line:
@@ -66,6 +78,22 @@ def _driverless(device: Mapping[str, Any]) -> UsageError:
     if close := difflib.get_close_matches("driver", device, 1):
         return UsageError("a device has no such key; did you mean 'driver'?", path=f"device.{close[0]}", hint=hint)
     return UsageError("it says no driver", path="device", hint=hint)
+
+
+def _located(props: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The same back end, with the files that it names below our working directory by their whole path."""
+    files = {"path"} if props.get("type") == "unix" else _FILES[kind]
+    if props.get("abstract"):
+        files = set()  # a name, and no file's
+
+    def located(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return _located(value, kind)
+        if key in files and isinstance(value, str) and value not in ("", *_NO_SCRIPT.get(kind, ())):
+            return os.path.abspath(value)  # noqa: PTH100  # resolves nothing
+        return value
+
+    return {key: located(key, value) for key, value in props.items()}
 
 
 def _map(text: str, path: str) -> dict[str, Any]:

@@ -62,8 +62,8 @@ def facts(entry: Entry) -> dict[str, Any]:
 
 def _row(entry: Entry) -> tuple[str, ...]:
     state, why = entry.observed
-    if state == "exited":
-        state = f"exited ({entry.status})"
+    if state in ENDED and entry.status is not None:
+        state = f"{state} ({entry.status})"
     elif why:
         state = f"{state} ({harmless(why.splitlines()[0])[:60]})"
     command = harmless(shlex.join(entry.argv)).replace("\n", " ") or "-"

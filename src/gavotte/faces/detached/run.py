@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
+import stat
+import sys
+import termios
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +17,7 @@ from gavotte.faces.terminal import say
 from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.keeper.client import launch
 from gavotte.sandbox.spec import make_spec
-from gavotte.sandbox.words import check_argv, check_env
+from gavotte.sandbox.words import check_argv, check_env, parse_signal
 from gavotte.text import harmless
 
 __all__ = ["run", "with_room"]
@@ -28,6 +32,7 @@ def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
     """Start it and print its name. Raises what `gavotte run` raises, and InUse for a name that is taken."""
     argv = check_argv(options.argv) if options.argv else []
     env = check_env(read_environment(options.env))
+    stop_signal = parse_signal(options.stop_signal or "TERM", "stop_signal")
     spec = make_spec(**wanted)
     grown = with_room(wanted, options)
     make_spec(**grown, name=options.name)  # what makes no sense is told before anything is started
@@ -42,6 +47,7 @@ def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
             command={"env": env, "cwd": options.cwd, "user": options.user},
             summary={"memory": spec.memory, "cpus": spec.cpus, "arch": spec.arch, "machine": spec.machine},
             remove=options.rm,
+            stop_signal=stop_signal,
         )
     if started["accel"] != "kvm" and not options.quiet and spec.accel == "auto" and spec.arch == host_arch():
         say(f"note: running on {started['accel'].upper()} (emulation): {started['reason']}")
@@ -49,8 +55,23 @@ def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
         for phase, seconds in started["phases"]:
             say(f"{phase}: {seconds * 1000:.0f} ms")
         say(origin(started["template"], started["cold_reason"]))
+    if not options.quiet and _input_waits():
+        way = f"gavotte exec {name} -- CMD passes it on"
+        say(f"note: a detached command's stdin is empty: what comes on ours stays unread; {way}")
     print(name)
     return 0
+
+
+def _input_waits() -> bool:
+    """Whether there is something to be read on stdin, behind which somebody who expects it to arrive may be."""
+    try:
+        mode = os.fstat(0).st_mode
+        if stat.S_ISREG(mode):
+            return os.fstat(0).st_size > os.lseek(0, 0, os.SEEK_CUR)
+        piped = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        return piped and int.from_bytes(fcntl.ioctl(0, termios.FIONREAD, bytes(4)), sys.byteorder) > 0
+    except OSError:  # it is closed, or can't be read
+        return False
 
 
 def with_room(wanted: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:

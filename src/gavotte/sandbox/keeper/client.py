@@ -42,11 +42,20 @@ class Line:
         self._frames: list[tuple[int, bytes]] = []
         self._asked = "hello"
 
-    def ask(self, op: str, *, on_note: Callable[[dict[str, Any]], None] | None = None, **fields: Any) -> dict[str, Any]:
+    def ask(
+        self,
+        op: str,
+        *,
+        on_note: Callable[[dict[str, Any]], None] | None = None,
+        patience: float | None = None,
+        **fields: Any,
+    ) -> dict[str, Any]:
         """Send a request and wait for its reply; `on_note` is called with what the keeper tells in between.
 
-        Raises what the keeper raises, and OutcomeUnknown when it dies meanwhile.
+        Raises what the keeper raises, OutcomeUnknown when it dies meanwhile, and HostError when it says nothing for
+        `patience` seconds.
         """
+        self.sock.settimeout(patience)
         self.request(op, **fields)
         while True:
             message = self.message()
@@ -96,6 +105,8 @@ class Line:
             data = self.sock.recv(_RECEIVE)
             if data:
                 return self._decoder.feed(data)
+        except TimeoutError:
+            raise silent(self.name) from None
         except (OSError, Malformed) as error:
             raise self._broken(str(error)) from error
         raise self._broken("it closed the line")
@@ -110,7 +121,7 @@ class Line:
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
         if not poll.poll(_ANSWER * 1000):
-            raise HostError(f"the keeper of {self.name} is silent", hint="is the host overloaded? try again")
+            raise silent(self.name)
         greeting = self.message()
         if greeting.get("protocol") != PROTOCOL:
             raise HostError(
@@ -127,11 +138,23 @@ class Line:
         self.sock.close()
 
 
+def silent(name: str) -> HostError:
+    """The error for a keeper that should have answered."""
+    return HostError(
+        f"the keeper of {name} is silent",
+        hint=f"is the host overloaded? try again; gavotte stop --force {name} ends the sandbox without its keeper",
+    )
+
+
 def connect(entry: Entry) -> Line:
     """The line to a sandbox's keeper; where that has died and the machine lives on, to a new one.
 
-    Raises StateError for a sandbox that is over.
+    Raises StateError for a sandbox that is over, and for a keeper that was stopped by a signal; HostError for one that
+    is silent.
     """
+    if (pid := entry.halted) is not None:
+        way = f"kill -CONT {pid} has it go on; gavotte stop --force {entry.name} ends the sandbox without it"
+        raise StateError(f"the keeper of {entry.name} (pid {pid}) was stopped by a signal", hint=way)
     line = _dial(entry)
     if line is None:
         with _turn(entry.path):
@@ -156,7 +179,7 @@ def _revive(entry: Entry) -> Line:
 def over(entry: Entry) -> StateError:
     """The error for a sandbox that has ended."""
     state, why = entry.observed
-    status = f" with status {entry.status}" if state == "exited" else ""
+    status = "" if entry.status is None else f", its command with status {entry.status}"
     log = entry.path / "console.log"
     console = f"its console's log is {log}; " if state == DEAD and log.exists() else ""
     return StateError(
@@ -177,6 +200,9 @@ def _dial(entry: Entry) -> Line | None:
     except (ConnectionRefusedError, FileNotFoundError, OutcomeUnknown):
         sock.close()
         return None
+    except TimeoutError:
+        sock.close()
+        raise silent(entry.name) from None
     except BaseException:
         sock.close()
         raise

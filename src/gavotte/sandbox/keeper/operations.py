@@ -58,7 +58,7 @@ async def _console(keeper: Keeper, connection: Connection, _request: Request) ->
 
 
 async def _stop(keeper: Keeper, connection: Connection, request: Request) -> None:
-    keeper.stop(force=request["force"])
+    keeper.stop(force=request["force"], grace=float(request.get("grace", register.GRACE)))
     await connection.answer(_over(keeper))
 
 

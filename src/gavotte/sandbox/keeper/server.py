@@ -78,6 +78,7 @@ class Keeper:
         self.stopping = asyncio.Event()
         self.force = asyncio.Event()
         self.over = asyncio.Event()
+        self._grace = 0.0  # seconds that its commands have, once it is told to stop
         self._stack = AsyncExitStack()
         self._directory: RunDirectory | None = None
         self._box: AsyncSandbox | None = None
@@ -107,7 +108,13 @@ class Keeper:
             self._directory = register.claim(self.path)
             undo.callback(self._directory.close)
             (self.path / UNFINISHED).touch()
-            self._entry = Entry.new(self.path, request["argv"], request["summary"], remove=request["remove"])
+            self._entry = Entry.new(
+                self.path,
+                request["argv"],
+                request["summary"],
+                remove=request["remove"],
+                stop_signal=request.get("stop_signal", signal.SIGTERM),
+            )
             self.entry.write()
             undo.callback((self.path / REGISTER).unlink)  # else the directory would stay, for its sake
             _complain_to(self.path / register.KEEPER_LOG)
@@ -176,18 +183,20 @@ class Keeper:
         self.entry.spec |= {"cpus": cpus, "memory": memory}
         self.entry.write()
 
-    def stop(self, *, force: bool) -> None:
-        """Have it end; `over` is set when it has."""
-        self.stopping.set()
+    def stop(self, *, force: bool, grace: float) -> None:
+        """Have it end; `over` is set when it has. Its commands have `grace` seconds for that, unless it is by force."""
         if force:
             self.force.set()
+        elif not self.stopping.is_set():
+            self._grace = grace
+        self.stopping.set()
 
     # --- its life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until the command or the machine ends, or until it is told to."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
+        loop.add_signal_handler(signal.SIGTERM, lambda: self.stop(force=False, grace=register.GRACE))
         _give_back_memory()
         command = loop.create_task(self._watch_command())
         stop = loop.create_task(self.stopping.wait())
@@ -198,8 +207,9 @@ class Keeper:
             state, why = register.DEAD, _briefly(await self.box.vm.explain_end())
         elif self.entry.status is not None:
             state = register.EXITED
-        command.cancel()
         stop.cancel()
+        await self._close(command)
+        command.cancel()
         await asyncio.gather(command, stop, return_exceptions=True)
         await self._end(state, why)
 
@@ -220,14 +230,21 @@ class Keeper:
         async for data in stream:
             self._log.write(data)
 
-    async def _end(self, state: str, why: str) -> None:
-        closing = asyncio.ensure_future(self.box.close())
+    async def _close(self, command: asyncio.Future[None]) -> None:
+        """End the machine. When the `command` has come to its end, what else runs there has no time of its own."""
+        closing = asyncio.ensure_future(self.box.close(grace=self._grace, stop_signal=self.entry.stop_signal))
         force = asyncio.ensure_future(self.force.wait())
-        await asyncio.wait([closing, force], return_when=asyncio.FIRST_COMPLETED)
-        if not closing.done():
+        first: list[asyncio.Future[Any]] = [closing, force, command]
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        hastened = asyncio.ensure_future(self.box.close())
+        rest: list[asyncio.Future[Any]] = [hastened, force]
+        await asyncio.wait(rest, return_when=asyncio.FIRST_COMPLETED)
+        if not hastened.done():
             await self.box.vm.stop(force=True)
         force.cancel()
-        await closing
+        await asyncio.gather(closing, hastened)
+
+    async def _end(self, state: str, why: str) -> None:
         self._log.close()
         try:
             self.entry.end(state, why)

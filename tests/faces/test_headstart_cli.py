@@ -62,7 +62,7 @@ class Cache:
         return dict(json.loads(self.path.read_text())["starts"])
 
     def write(self, starts: dict[str, dict[str, Any]]) -> None:
-        self.path.write_text(json.dumps({"format": 1, "starts": starts}))
+        self.path.write_text(json.dumps({**json.loads(self.path.read_text()), "starts": starts}))
 
     def only(self) -> tuple[str, dict[str, Any]]:
         """The start of RUN."""
@@ -104,6 +104,21 @@ def test_the_second_run_of_the_same_takes_what_was_begun_ahead(cache: Cache) -> 
     assert b"gavotte: a copy of the template " in ended.stderr
     for phase in (b"image: ", b"accelerator: ", b"template: ", b"clone: "):
         assert b"gavotte: " + phase in ended.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_cache_that_can_only_be_read_gives_copies_and_is_left_as_it_is(cache: Cache) -> None:
+    """Also to a QEMU that opens the memory's file for writing."""
+    read_only = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    before = ("unshare", "--mount", "sh", "-c", read_only, os.fspath(cache.path.parent))
+    env = {**os.environ, **cache.env}
+    for options in ((), ("--boot-timeout", "98")):  # one that was begun ahead before, and another
+        with started(*RUN, *options, "--verbose", "--", "echo", "hello", env=env, before=before) as process:
+            out, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, out) == (0, b"hello\n"), err
+        assert b"gavotte: a copy of the template " in err
+        assert b"note: " not in err
+    assert run_entries() == []
 
 
 def test_what_the_command_is_makes_no_other_machine_and_what_the_machine_is_does(cache: Cache) -> None:

@@ -33,6 +33,7 @@ def files(image: Image) -> Artifacts:
 def cache(files: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache directory without verdicts."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(accel, "_unwritten", {})
     return tmp_path / "cache"
 
 
@@ -166,10 +167,17 @@ def test_a_damaged_memory_is_no_memory(content: str, files: Artifacts, probed: P
 
 
 @needs_kvm_device
-def test_a_cache_that_cannot_be_written_costs_a_probe_each_time(files: Artifacts, probed: Probe, cache: Path) -> None:
+def test_a_cache_that_cannot_be_written_costs_a_process_one_probe(files: Artifacts, probed: Probe, cache: Path) -> None:
     cache.write_text("a file in the way")
     calls = probed(False, "seen")
     assert choose(files) == choose(files) == Choice("tcg", "seen")
+    assert expected_accel(find_qemu(), make_spec(), files) == "tcg"
+    assert calls == ["kvm"]
+    calls = probed(True, "it works")
+    assert choose(files, again=True) == choose(files) == Choice("kvm", "it works")
+    cache.unlink()
+    assert choose(files, again=True) == Choice("kvm", "it works")
+    assert verdicts_path().exists()
     assert calls == ["kvm", "kvm"]
 
 

@@ -73,6 +73,7 @@ def start(tmp_path: Path) -> Start:
         argv=[str(qemu), "-name", f"{OLD},debug-threads=on", "-log", f"{run_root()}/{OLD}/{OLD}.log", "-S"],
         numbers=NUMBERS,
         files={name: str(tmp_path / name) for name in ("memory", "state")},
+        written=[str(tmp_path / "memory")],
         words={"monitor": WORDS},
         agent="agent",
         token=TOKEN,
@@ -393,6 +394,8 @@ def test_nothing_is_begun_where_there_is_no_run_directory_any_more(known: Start)
         {"numbers": {"memory": MEMORY, "state": STATE}},
         {"numbers": []},
         {"files": {"memory": 5, "state": None}},
+        {"written": ["/no/such/memory"]},
+        {"written": None},
         {"words": {"nobody": "hello"}},
         {"words": {"monitor": 5}},
         {"words": {"monitor": "\ud800"}},
@@ -451,7 +454,7 @@ def test_a_damaged_file_is_as_none_and_is_written_anew(start: Start, content: by
 
 def test_a_file_of_another_format_is_as_none_whatever_is_in_it(known: Start, places: Path) -> None:
     value = json.loads((places / "starts.json").read_text())
-    (places / "starts.json").write_text(json.dumps({**value, "format": 2}))
+    (places / "starts.json").write_text(json.dumps({**value, "format": value["format"] + 1}))
     expect_nothing()
 
 

@@ -195,7 +195,7 @@ def test_a_template_whose_description_is_damaged_is_made_anew(
     run(story)
     assert built == [own.key]
     first, second = notes()
-    assert first.startswith(f"the template {own.key} is damaged, and is made anew: ")
+    assert first.startswith(f"the template {own.key} is damaged: ")
     assert reason in first
     assert second.startswith("building a template")
 

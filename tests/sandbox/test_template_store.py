@@ -57,15 +57,27 @@ def keys() -> list[str]:
 # kept
 
 
-def test_what_was_published_is_found_whole_and_belongs_to_its_owner_alone() -> None:
+def test_what_was_published_is_found_whole() -> None:
     template = made("aa11", replace(TEMPLATE, macs={"latent-nic0": 7}))
     assert find_template("aa11") == template
     assert template.layout == Layout(memory=4 * MIB, max_memory=64 * MIB, cpus=2)
-    modes = {path.name: path.stat().st_mode & 0o777 for path in template.path.iterdir()}
-    assert modes == {"memory": 0o400, "state": 0o400, "template.json": 0o400}
-    assert template.path.stat().st_mode & 0o777 == 0o700
     assert drafts() == []
     assert find_template("bb22") is None
+
+
+@pytest.mark.parametrize(("umask", "folder", "file"), [(0o077, 0o700, 0o400), (0o022, 0o755, 0o444), (0, 0o755, 0o444)])
+def test_others_may_read_a_template_if_the_umask_lets_them_and_never_write_it(
+    umask: int, folder: int, file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "masked"))
+    before = os.umask(umask)
+    try:
+        template = made("aa11")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in template.path.iterdir()}
+    assert modes == {"memory": file, "state": file, "template.json": file}
+    assert template.path.stat().st_mode & 0o777 == folder
 
 
 def test_a_template_takes_what_lies_on_the_disk_and_not_what_its_memory_could_hold() -> None:
@@ -363,5 +375,5 @@ def test_publishing_without_room_leaves_no_template(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(store, "_sync", no_room)
     with pytest.raises(OSError, match="No space"), draft("aa11") as path:
         (path / "memory").touch()
-        publish(path, replace(TEMPLATE, key="aa11"), b"", mode=0o400)
+        publish(path, replace(TEMPLATE, key="aa11"), b"")
     assert (keys(), drafts()) == ([], [])

@@ -40,7 +40,7 @@ def made(key: str, template: Template = TEMPLATE, *, age: float = 0) -> Template
     with draft(key) as path:
         with (path / MEMORY).open("wb") as file:
             file.truncate(template.layout.memory)
-        published = publish(path, replace(template, key=key, created=created), b"", mode=0o400)
+        published = publish(path, replace(template, key=key, created=created), b"")
     os.utime(published.path, (created, created))
     return published
 

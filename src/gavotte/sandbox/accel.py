@@ -27,6 +27,8 @@ KVM = "/dev/kvm"
 _FIRST_BYTE = 4.0  # seconds: a kernel under KVM prints within 0.2
 _AGENT = 30.0
 
+_unwritten: dict[str, dict[str, object]] = {}  # the verdicts of this process, where the cache can't be written
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -39,7 +41,8 @@ class Choice:
 async def choose_accel(binary: QemuBinary, spec: Spec, files: Artifacts, *, again: bool = False) -> Choice:
     """The accelerator for `spec`: what it asks for, else KVM where a guest was seen to run on it, else TCG.
 
-    A verdict is remembered, a negative one until the next boot. `again` probes whatever is remembered.
+    A verdict is remembered, a negative one until the next boot; in a cache that can't be written, by this process
+    alone. `again` probes whatever is remembered.
     """
     if spec.accel != "auto":
         return Choice(spec.accel, "as asked for")
@@ -129,7 +132,7 @@ def _traits(file: Path) -> tuple[str, int, int]:
 
 def _remembered(key: str) -> dict[str, object] | None:
     try:
-        verdict = json.loads(verdicts_path().read_text())[key]
+        verdict = _unwritten.get(key) or json.loads(verdicts_path().read_text())[key]
         if verdict["works"] is True or verdict["boot"] == boot_id():
             return dict(verdict)
     except (OSError, ValueError, KeyError, TypeError):
@@ -138,15 +141,16 @@ def _remembered(key: str) -> dict[str, object] | None:
 
 
 def _remember(key: str, verdict: dict[str, object]) -> None:
-    path = verdicts_path()
     try:
-        known = json.loads(path.read_text())
+        known = json.loads(verdicts_path().read_text())
     except (OSError, ValueError):
         known = {}
     try:
+        path = verdicts_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         draft.write_text(json.dumps({**(known if isinstance(known, dict) else {}), key: verdict}, indent=1))
         draft.replace(path)
+        _unwritten.pop(key, None)
     except OSError:
-        pass  # a cache that can't be written costs a probe each time, not the run
+        _unwritten[key] = verdict

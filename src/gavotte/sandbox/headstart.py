@@ -26,7 +26,7 @@ from gavotte.sandbox.owner import OWNER, is_ours_alone, write_owner
 
 __all__ = ["Headstart", "Start", "traits"]
 
-_FORMAT = 1
+_FORMAT = 2
 _VARIABLES = ("GAVOTTE_QEMU", "PATH")
 _PLACES = ("GAVOTTE_RUN_DIR", "XDG_RUNTIME_DIR")
 _MOST = 8  # starts that are remembered; the oldest goes first
@@ -41,6 +41,7 @@ class Start:
         self.argv: list[str] = facts["argv"]
         self.numbers: dict[str, int] = facts["numbers"]  # its fds, each by what it is for
         self.files: dict[str, str] = facts["files"]  # those of them that are open files
+        self.written: list[str] = facts["written"]  # those of these that QEMU opens for writing
         self.words: dict[str, str] = facts["words"]  # what is written to the others before QEMU is there
         self.agent: str = facts["agent"]  # the one that leads to the agent
         self.token: str = facts["token"]  # the template's
@@ -138,6 +139,9 @@ class Headstart:
         argv = [word.replace(start.name, name) for word in start.argv]
         with contextlib.ExitStack() as undo:
             files = {}
+            for path in start.written:
+                if not os.access(path, os.W_OK):
+                    raise PermissionError(errno.EACCES, f"QEMU can't open {path}")
             for what, path in start.files.items():
                 files[what] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 undo.callback(os.close, files[what])

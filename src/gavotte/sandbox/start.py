@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,12 @@ class Starter:
         """A copy; or None, and what is wrong with the template, which is removed then."""
         token = self._token()
         told = told_to_copy(template, self.spec, token)
+        readable = can_map_readable(wanted.schema)
+        facts = partial(_facts, self.binary, template, told, readable)
         try:
-            with lend_memory(template, sealed=sealed and not can_map_readable(wanted.schema)) as fd:
-                vm = self._machine(wanted.config(self.name, MemoryFile(fd, private=True)), self._ahead(template, told))
+            with lend_memory(template, sealed=sealed, readable=readable) as fd:
+                ahead = self.headstart.child_for(facts) if self.headstart else None
+                vm = self._machine(wanted.config(self.name, MemoryFile(fd, private=True)), ahead)
                 asked = self.headstart.asked if self.headstart else 0
                 clone: Clone = await clone_template(vm, template, self.spec, self.name, told, asked)
         except _UNUSABLE as error:
@@ -120,14 +124,8 @@ class Starter:
             drop_template(template)
             return None, problem
         if self.headstart and not vm.begun_ahead and _is_plain(told, template):
-            self.headstart.remember(lambda: _as_started(vm, template, told))
+            self.headstart.remember(lambda: _as_started(vm, facts))
         return Started(vm, clone.channel, clone.root_size, token, template=template.key), ""
-
-    def _ahead(self, template: Template, told: dict[str, Any]) -> Ahead | None:
-        """The process that was begun ahead, if it is such a copy."""
-        if self.headstart is None:
-            return None
-        return self.headstart.child_for(lambda numbers: _facts(self.binary, template, told, numbers))
 
     async def _boot(self, why: str) -> Started:
         if self.headstart is not None:
@@ -161,17 +159,20 @@ def _is_plain(told: Mapping[str, Any], template: Template) -> bool:
     return not (told["token"] or told["memory"] or told["latent"] or template.macs)
 
 
-def _as_started(vm: QemuVm, template: Template, told: dict[str, Any]) -> Start:
+def _as_started(vm: QemuVm, facts: Callable[[Mapping[str, int]], dict[str, Any]]) -> Start:
     """What is worth knowing of the start of `vm` for the next one."""
     numbers = {entry.why: entry.number for entry in vm.process.given}
-    facts = _facts(vm.binary, template, told, numbers)
-    return Start(name=vm.config.name, argv=list(vm.process.argv), numbers=numbers, **facts)
+    return Start(name=vm.config.name, argv=list(vm.process.argv), numbers=numbers, **facts(numbers))
 
 
-def _facts(binary: QemuBinary, template: Template, told: dict[str, Any], numbers: Mapping[str, int]) -> dict[str, Any]:
-    """What two copies have to have in common for one of them to be begun as the other was."""
+def _facts(
+    binary: QemuBinary, template: Template, told: dict[str, Any], readable: bool, numbers: Mapping[str, int]
+) -> dict[str, Any]:
+    """What two copies have to have in common for one of them to be begun as the other was. `readable`: the memory's
+    file needn't be opened for writing."""
     return {
         "files": {MEMORY: os.fspath(template.memory), STATE: os.fspath(template.state)},
+        "written": [] if readable else [os.fspath(template.memory)],
         "words": {MONITOR: encode_opening(words_to_load(numbers[STATE])).decode()},
         "agent": AGENT_PORT,
         "token": template.token,

@@ -63,12 +63,19 @@ def test_a_process_that_asks_again_gets_the_same_one_until_the_cache_is_written_
     assert works(load_schema(binary))
 
 
-def test_only_the_user_can_read_what_is_remembered(binary: QemuBinary, cache: Path) -> None:
-    schema_of(binary)
-    store_pluggable(binary, {"a": True})
+@pytest.mark.parametrize(("umask", "folder_mode", "mode"), [(0o077, 0o700, 0o600), (0, 0o755, 0o644)])
+def test_others_may_read_what_is_remembered_if_the_umask_lets_them_and_never_write_it(
+    binary: QemuBinary, cache: Path, umask: int, folder_mode: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        schema_of(binary)
+        store_pluggable(binary, {"a": True})
+    finally:
+        os.umask(before)
     folder = cache / binary.identity
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == folder_mode
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {mode}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +124,8 @@ def test_a_cache_that_cannot_be_written_costs_time_only(binary: QemuBinary, tmp_
     assert works(schema_of(binary))
     store_pluggable(binary, {"a": True})
     assert load_schema(binary) is None
+    learnt = asyncio.run(get_schema(binary))
+    assert asyncio.run(get_schema(binary)) is learnt  # by this process, once
 
 
 def test_without_a_home_there_is_no_cache(binary: QemuBinary, monkeypatch: pytest.MonkeyPatch) -> None:

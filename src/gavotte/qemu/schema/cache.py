@@ -5,7 +5,8 @@
       pluggable.json  whether device types can be plugged, as far as somebody asked
       binary          the path of the binary; when that is gone or has another identity, the directory goes too
 
-Each file appears by one rename. What can't be read is learnt again; what can't be written costs time, and no more.
+Each file appears by one rename. What can't be read is learnt again; what can't be written is held by the process that
+learnt it, and costs the next one time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema.archive import Archive
 from gavotte.qemu.schema.view import Schema
 
-__all__ = ["load_schema", "remembered_schema", "store_pluggable", "store_schema"]
+__all__ = ["hold_schema", "load_schema", "remembered_schema", "store_pluggable", "store_schema"]
 
 _DRAFT = ".tmp-"
 _MOST = 4  # schemas that a process holds: each has some MB
@@ -40,34 +41,43 @@ def load_schema(binary: QemuBinary) -> Schema | None:
 
 def remembered_schema(binary: QemuBinary) -> Schema | None:
     """As `load_schema`. A process that asks again gets the same one, as long as nobody has written to the cache."""
-    try:
+    with contextlib.suppress(OSError):  # there is no home
         folder = _folder(binary)
-        files = [_traits(folder / name) for name in ("schema", "pluggable.json")]
-    except OSError:
-        return None
-    held = _held.get(folder)
-    if held and held[0] == files:
-        return held[1]
+        held = _held.get(folder)
+        if held and held[0] == _traits(folder):
+            return held[1]
     schema = load_schema(binary)
     if schema is not None:
-        while len(_held) >= _MOST:
-            del _held[next(iter(_held))]
-        _held[folder] = files, schema
+        hold_schema(binary, schema)
     return schema
 
 
-def _traits(path: Path) -> tuple[int, int, int]:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return 0, 0, 0
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+def hold_schema(binary: QemuBinary, schema: Schema) -> None:
+    """Have `remembered_schema` give this one, also where nothing can be written to the cache."""
+    with contextlib.suppress(OSError):
+        folder = _folder(binary)
+        _held.pop(folder, None)
+        while len(_held) >= _MOST:
+            del _held[next(iter(_held))]
+        _held[folder] = _traits(folder), schema
+
+
+def _traits(folder: Path) -> list[tuple[int, int, int]]:
+    """How its files are now, those that aren't there or can't be read included."""
+    found = []
+    for name in ("schema", "pluggable.json"):
+        try:
+            stat = (folder / name).stat()
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        except OSError:
+            found.append((0, 0, 0))
+    return found
 
 
 def store_schema(binary: QemuBinary, data: bytes) -> None:
     """Puts an archive into the cache, and drops those of binaries that are gone."""
     with contextlib.suppress(OSError):
-        _folder(binary).mkdir(mode=0o700, parents=True, exist_ok=True)
+        _folder(binary).mkdir(mode=0o755, parents=True, exist_ok=True)
         _sweep(binary)
         _write(_folder(binary) / "binary", os.fsencode(binary.path))
         _write(_folder(binary) / "schema", data)
@@ -76,7 +86,7 @@ def store_schema(binary: QemuBinary, data: bytes) -> None:
 def store_pluggable(binary: QemuBinary, found: Mapping[str, bool | None]) -> None:
     """Adds to what is known. Of two writers at the same moment, one's additions may be lost, and are asked again."""
     with contextlib.suppress(OSError):
-        _folder(binary).mkdir(mode=0o700, parents=True, exist_ok=True)
+        _folder(binary).mkdir(mode=0o755, parents=True, exist_ok=True)
         known = {**_pluggable(_folder(binary)), **found}
         _write(_folder(binary) / "pluggable.json", json.dumps(known).encode())
 
@@ -100,16 +110,14 @@ def _pluggable(folder: Path) -> dict[str, bool | None]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Only this user may read it, as is mkstemp's way: it says which binaries are here."""
-    import tempfile
-
-    descriptor, draft = tempfile.mkstemp(prefix=_DRAFT, dir=path.parent)
+    """Others may read it, if the umask lets them."""
+    draft = path.with_name(f"{_DRAFT}{os.urandom(4).hex()}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
             file.write(data)
-        Path(draft).replace(path)
+        draft.replace(path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema.archive import Archive, pack
-from gavotte.qemu.schema.cache import load_schema, remembered_schema, store_pluggable, store_schema
+from gavotte.qemu.schema.cache import hold_schema, load_schema, remembered_schema, store_pluggable, store_schema
 from gavotte.qemu.schema.view import Schema
 
 __all__ = ["get_schema", "learn_schema", "schema_of"]
@@ -46,7 +46,9 @@ async def _learn(binary: QemuBinary) -> bytes:
 async def _learn_and_store(binary: QemuBinary) -> Schema:
     data = await _learn(binary)
     store_schema(binary, data)
-    return Schema(Archive(data))
+    schema = Schema(Archive(data))
+    hold_schema(binary, schema)
+    return schema
 
 
 async def _with_pluggable(binary: QemuBinary, schema: Schema, hot: Collection[str]) -> Schema:
@@ -59,4 +61,5 @@ async def _with_pluggable(binary: QemuBinary, schema: Schema, hot: Collection[st
                 found[name] = None  # the machine decides it, and here is none
         store_pluggable(binary, found)
         schema = schema.with_pluggable(found)
+        hold_schema(binary, schema)
     return schema

@@ -74,9 +74,9 @@ async def build_template(
         finally:
             os.close(fd)
         template = _describe(key, layout, binary, config, files, token, root_size, state, vm.turned)
-        mode = 0o400 if can_map_readable(schema) else 0o600  # QEMU opens it for writing where it can't do else
+        writable = not can_map_readable(schema)  # QEMU opens it for writing where it can't do else
         try:
-            return await asyncio.to_thread(publish, path, template, state, mode=mode)
+            return await asyncio.to_thread(publish, path, template, state, writable=writable)
         except OSError as error:
             raise HostError(f"can't write the template: {error.strerror}", hint="free some space") from error
 
@@ -95,7 +95,7 @@ def _make_memory(path: Path, layout: Layout) -> int:
             f"a template needs {space_for(layout) >> 20}M in {path.parent.parent}, and {free >> 20}M are free",
             hint="free some space, or point XDG_CACHE_HOME to another disk",
         )
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     os.ftruncate(fd, layout.memory)
     return fd
 

@@ -75,13 +75,13 @@ def drop_template(template: Template) -> None:
 
 
 def _found(key: str) -> Template | None:
-    """A damaged one is removed, and told of."""
+    """A damaged one is removed, if it can be, and told of."""
     try:
         template = find_template(key)
         if template is not None:
             template.touch()
         return template
     except ValueError as error:
-        _LOG.warning("the template %s is damaged, and is made anew: %s", key, error)
+        _LOG.warning("the template %s is damaged: %s", key, error)
         discard(templates_directory() / key)
         return None

@@ -1,8 +1,8 @@
 """A template's memory, as it is given to the machines that are copies of it, such that none can write to it.
 
 A binary that can map a file which it may only read gets the file. An older one opens it for writing, though it writes
-nothing there. So a process that makes several copies gives it a memfd that is sealed against writing, shrinking and
-growing (fcntl(2), F_ADD_SEALS), and holds that until it ends; one that makes a single copy gives it the file.
+nothing there. So a process that makes several copies, or can't write the file, gives it a memfd that is sealed against
+writing, shrinking and growing (fcntl(2), F_ADD_SEALS), and holds that until it ends. Any other gives it the file.
 """
 
 from __future__ import annotations
@@ -23,17 +23,23 @@ _sealed: dict[tuple[str, float], int] = {}  # by the template and its time of ma
 
 
 @contextmanager
-def lend_memory(template: Template, *, sealed: bool) -> Iterator[int]:
-    """A descriptor of the memory for the block. With `sealed`, of a copy that nobody can change.
+def lend_memory(template: Template, *, sealed: bool, readable: bool = False) -> Iterator[int]:
+    """A descriptor of the memory for the block. Unless it is enough that it is `readable`, it is that of a copy which
+    nobody can change, if `sealed` asks for one or the file can't be written.
 
     Raises OSError, and ValueError when the template is damaged.
     """
     # Of a sealed one a copy of the descriptor: another start may close it meanwhile, for a template that was made anew
+    sealed = not readable and (sealed or _is_read_only(template))
     fd = os.dup(_seal(template)) if sealed else template.open_memory()
     try:
         yield fd
     finally:
         os.close(fd)
+
+
+def _is_read_only(template: Template) -> bool:
+    return os.access(template.memory, os.R_OK) and not os.access(template.memory, os.W_OK)
 
 
 def _seal(template: Template) -> int:

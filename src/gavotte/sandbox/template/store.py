@@ -6,6 +6,7 @@
       .lock-KEY       flock(2): held by whoever makes that template
 
 The memory lies in a file on disk, which is mapped from the page cache: it can be evicted, and survives a restart.
+Only their owner can write them. To use one takes no more than to read it, which the umask decides about.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ _FORMAT = 2
 _DRAFT = ".tmp-"
 _LOCK = ".lock-"
 _PATIENCE = 600  # seconds for somebody else's build
+_DIRECTORY = 0o755  # in which others may read, if the umask lets them
 _MOST = 8  # templates that are kept; the last one used least goes first
 
 
@@ -271,7 +273,7 @@ async def lock(key: str) -> AsyncIterator[None]:
     directory = templates_directory()
     build = FileLock(directory / f"{_LOCK}{key}")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True, mode=_DIRECTORY)
         taken = build.take()
     except OSError as error:
         raise HostError(
@@ -312,23 +314,23 @@ def draft(key: str) -> Iterator[Path]:
     for old in directory.glob(f"{_DRAFT}{key}-*"):
         shutil.rmtree(old, ignore_errors=True)
     path = directory / f"{_DRAFT}{key}-{os.urandom(4).hex()}"
-    path.mkdir(mode=0o700)
+    path.mkdir(mode=_DIRECTORY)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def publish(path: Path, template: Template, state: bytes, *, mode: int) -> Template:
+def publish(path: Path, template: Template, state: bytes, *, writable: bool = False) -> Template:
     """Give the finished draft its name, when all of it is on disk; old ones that are too many go. Needs `lock`.
 
-    `mode` is that of the memory's file. Raises OSError.
+    `writable`: its owner can open the memory for writing, as some QEMUs do. Raises OSError.
     """
     (path / _STATE).write_bytes(state)
     (path / _ABOUT).write_text(json.dumps(template.to_json(), indent=1))
     for name in (MEMORY, _STATE, _ABOUT):
         file = path / name
-        file.chmod(mode if name == MEMORY else 0o400)
+        file.chmod(file.stat().st_mode & (0o644 if writable and name == MEMORY else 0o444))
         _sync(file)
     _sync(path)
     final = path.with_name(template.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 from gavotte.guest.image import Image
 from gavotte.qemu.binary import QemuBinary, find_qemu
 from gavotte.sandbox import accel
-from gavotte.sandbox.accel import KVM, Choice, choose_accel, expected_accel, verdicts_path
+from gavotte.sandbox.accel import KVM, Choice, choose_accel, expected_accel, note_emulation, verdicts_path
 from gavotte.sandbox.artifacts import Artifacts, artifacts
 from gavotte.sandbox.spec import make_spec
 
@@ -188,3 +189,76 @@ def test_without_the_device_there_is_nothing_to_probe(
     monkeypatch.setattr(accel, "KVM", "/no/such/kvm")
     assert choose(files) == Choice("tcg", "there is no /dev/kvm")
     assert calls == []
+
+
+# what is said of it
+
+EMULATED = Choice("tcg", "a guest on kvm printed nothing")
+
+
+@pytest.fixture
+def other_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Forgets what this process has logged, as another one has never logged it."""
+
+    def forget() -> None:
+        monkeypatch.setattr(accel, "_noted", set())
+
+    forget()
+    return forget
+
+
+@pytest.fixture
+def noted(caplog: pytest.LogCaptureFixture, cache: Path) -> list[str]:
+    (cache / "gavotte").mkdir(parents=True)
+    caplog.set_level(logging.WARNING, "gavotte")
+    return caplog.messages
+
+
+def count(caplog: pytest.LogCaptureFixture) -> int:
+    return sum("emulated" in message for message in caplog.messages)
+
+
+@pytest.mark.usefixtures("noted")
+def test_emulation_is_noted_once_in_each_boot_of_the_host(
+    caplog: pytest.LogCaptureFixture, other_process: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        note_emulation(make_spec(), EMULATED)
+    other_process()
+    note_emulation(make_spec(), EMULATED)
+    assert count(caplog) == 1
+    assert "gavotte check" in caplog.text
+    assert "printed nothing" not in caplog.text
+    monkeypatch.setattr(accel, "boot_id", lambda: "the next boot")
+    note_emulation(make_spec(), EMULATED)
+    assert count(caplog) == 2
+
+
+@pytest.mark.usefixtures("noted", "other_process")
+def test_nothing_is_noted_of_kvm_or_of_emulation_that_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    note_emulation(make_spec(), Choice("kvm", "a guest was seen to run"))
+    note_emulation(make_spec(accel="tcg"), EMULATED)
+    note_emulation(make_spec(arch="aarch64"), EMULATED)
+    assert count(caplog) == 0
+
+
+@pytest.mark.usefixtures("noted")
+def test_what_nobody_hears_of_is_noted_later(
+    caplog: pytest.LogCaptureFixture, other_process: Callable[[], None]
+) -> None:
+    caplog.set_level(logging.CRITICAL, "gavotte")  # as with --quiet
+    note_emulation(make_spec(), EMULATED)
+    caplog.set_level(logging.WARNING, "gavotte")
+    other_process()
+    note_emulation(make_spec(), EMULATED)
+    assert count(caplog) == 1
+
+
+@pytest.mark.usefixtures("other_process")
+def test_a_cache_that_cannot_be_written_means_a_note_from_each_process(
+    caplog: pytest.LogCaptureFixture, cache: Path
+) -> None:
+    cache.write_text("a file in the way")
+    for _ in range(2):
+        note_emulation(make_spec(), EMULATED)
+    assert count(caplog) == 1

@@ -29,5 +29,6 @@ def take_notes(*, quiet: bool = False) -> None:
     For a process that is a command line: one that uses Gavotte from Python decides for itself what becomes of its log.
     """
     log = logging.getLogger("gavotte")
-    log.handlers[:] = [logging.NullHandler() if quiet else Notes(logging.WARNING)]
+    log.handlers[:] = [Notes(logging.WARNING)]
+    log.setLevel(logging.CRITICAL if quiet else logging.WARNING)  # what is said once isn't said to nobody
     log.propagate = False

@@ -11,7 +11,6 @@ from gavotte.errors import CommandTimeout, GuestError, HostError
 from gavotte.faces.pumps import StdinReader, StdoutWriter
 from gavotte.faces.terminal import is_broken_pipe, is_terminal, raw_mode, say, window_size
 from gavotte.guest.command import AsyncProcess, OutputStream
-from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.headstart import Headstart
 from gavotte.sandbox.lifecycle import AsyncSandbox
 from gavotte.values import dataclass
@@ -87,8 +86,6 @@ async def _run(request: RunRequest, options: Mapping[str, Any], headstart: Heads
 
 async def _start(box: AsyncSandbox, request: RunRequest, headstart: Headstart) -> None:
     await box.start(sealed=False, headstart=headstart)
-    if box.accel != "kvm" and not request.quiet and box.spec.accel == "auto" and box.spec.arch == host_arch():
-        say(f"note: running on {box.accel.upper()} (emulation): {box.accel_reason}")
     if request.verbose:
         for name, seconds in box.phases:
             say(f"{name}: {seconds * 1000:.0f} ms")

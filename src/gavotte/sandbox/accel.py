@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -21,11 +22,14 @@ from gavotte.sandbox.boot import machine_config, wait_for_agent
 from gavotte.sandbox.spec import Spec
 from gavotte.values import dataclass
 
-__all__ = ["Choice", "choose_accel", "expected_accel", "probe", "verdicts_path"]
+__all__ = ["Choice", "choose_accel", "expected_accel", "note_emulation", "probe", "verdicts_path"]
 
 KVM = "/dev/kvm"
 _FIRST_BYTE = 4.0  # seconds: a kernel under KVM prints within 0.2
 _AGENT = 30.0
+_EMULATED = "KVM doesn't work here, so guests are emulated and slower; `gavotte check` says why"
+_LOG = logging.getLogger("gavotte")
+_noted: set[str] = set()  # the boots of the host, of which there is one, in which this process has logged that
 
 _unwritten: dict[str, dict[str, object]] = {}  # the verdicts of this process, where the cache can't be written
 
@@ -68,6 +72,31 @@ def expected_accel(binary: QemuBinary, spec: Spec, files: Artifacts) -> str:
         return "tcg"
     known = _remembered(_key(binary, spec, files))
     return "kvm" if known and known["works"] else "tcg"
+
+
+def note_emulation(spec: Spec, choice: Choice) -> None:
+    """Log a warning that guests are emulated although KVM was wanted: once in each boot of the host for each user.
+
+    A cache that can't be written makes that once for each process.
+    """
+    wanted = spec.accel == "auto" and spec.arch == host_arch()
+    if choice.accel == "kvm" or not wanted or not _LOG.isEnabledFor(logging.WARNING):
+        return
+    boot, stamp = boot_id(), cache_directory() / "emulation-noted"
+    if boot not in _noted and _content(stamp) != boot:
+        _LOG.warning(_EMULATED)
+        try:
+            stamp.write_text(boot)
+        except OSError:
+            pass  # it is logged again by the next process
+    _noted.add(boot)
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 async def probe(

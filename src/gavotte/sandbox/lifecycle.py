@@ -19,7 +19,7 @@ from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.pids import process_state
-from gavotte.sandbox.accel import choose_accel
+from gavotte.sandbox.accel import choose_accel, note_emulation
 from gavotte.sandbox.artifacts import Artifacts, find_artifacts
 from gavotte.sandbox.boot import attach_machine
 from gavotte.sandbox.ending import end_commands
@@ -141,6 +141,7 @@ class AsyncSandbox:
         with self.phases.phase("accelerator"):
             choice = await choose_accel(binary, self.spec, files)
             self.accel, self.accel_reason = choice.accel, choice.why
+            note_emulation(self.spec, choice)
         if directory is None:
             begun = headstart.claim(os.fspath(run_root())) if headstart is not None else ""
             self.name = begun or self.name

@@ -14,7 +14,6 @@ from typing import Any
 from gavotte.faces.environment import read_environment
 from gavotte.faces.run import ensure_image, origin
 from gavotte.faces.terminal import say
-from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.keeper.client import launch
 from gavotte.sandbox.spec import make_spec
 from gavotte.sandbox.words import check_argv, check_env, parse_signal
@@ -49,11 +48,10 @@ def run(options: argparse.Namespace, wanted: Mapping[str, Any]) -> int:
             remove=options.rm,
             stop_signal=stop_signal,
         )
-    if started["accel"] != "kvm" and not options.quiet and spec.accel == "auto" and spec.arch == host_arch():
-        say(f"note: running on {started['accel'].upper()} (emulation): {started['reason']}")
     if options.verbose:
         for phase, seconds in started["phases"]:
             say(f"{phase}: {seconds * 1000:.0f} ms")
+        say(f"on {started['accel']}: {started['reason']}")
         say(origin(started["template"], started["cold_reason"]))
     if not options.quiet and _input_waits():
         way = f"gavotte exec {name} -- CMD passes it on"

@@ -72,15 +72,29 @@ __all__ = [
 ]
 
 
+LONGEST_MESSAGE = 600  # characters; more would bury the hint
+
+
+def _shortened(text: str) -> str:
+    """`text` without its middle where it is too long: the culprit is named first, and the reason last."""
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    return f"{text[: LONGEST_MESSAGE - 203]} … {text[-200:]}"
+
+
 class GavotteError(Exception):
-    """Base of all. `str()` is the message alone; the command line prints `hint` below it."""
+    """Base of all. `str()` is the message alone; the command line prints `hint` below it.
+
+    Both have 600 characters at most. `argv` is the command line of the process that failed, where one did.
+    """
 
     exit_code = 125
+    argv: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _shortened(message)
+        self.hint = _shortened(hint)
+        super().__init__(self.message)
 
 
 class UsageError(GavotteError):
@@ -91,17 +105,20 @@ class UsageError(GavotteError):
     def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
         super().__init__(f"{path}: {message}" if path else message, hint=hint)
         self.path = path
-        self.problem = message
+        self.problem = _shortened(message)
 
 
 class InvalidMachine(UsageError):
-    """What was described can't be: each of `problems` names its culprit by `path`, and may have a `hint` of its own."""
+    """What was described can't be: each of `problems` names its culprit by `path`, and may have a `hint` of its own.
+
+    The message has a line for each of them, so it may be longer than that of others.
+    """
 
     def __init__(self, problems: Sequence[UsageError], *, hint: str = "") -> None:
         self.problems = tuple(problems)
-        super().__init__(
-            "\n".join(map(str, self.problems)), hint=hint or next((p.hint for p in problems if p.hint), "")
-        )
+        super().__init__("", hint=hint or next((p.hint for p in problems if p.hint), ""))
+        self.message = self.problem = "\n".join(map(str, self.problems))
+        self.args = (self.message,)
 
 
 class NoSuchSandbox(UsageError):
@@ -133,6 +150,10 @@ class HostError(GavotteError):
 
 class ImageError(HostError):
     """The guest image is missing, damaged or can't be built."""
+
+    def __init__(self, message: str, *, argv: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.argv = tuple(argv)
 
 
 class QemuNotFound(HostError):
@@ -217,7 +238,16 @@ class QemuExited(QemuError):
 
 
 class GuestError(GavotteError):
-    """The guest, or what runs in it, failed."""
+    """The guest, or what runs in it, failed.
+
+    `reason` is the message without its `ending`, which quotes the end of the guest's console where that says more.
+    `console` is the tail of what was printed there, or empty.
+    """
+
+    def __init__(self, reason: str, *, ending: str = "", console: str = "", hint: str = "") -> None:
+        super().__init__(f"{reason}; {ending}" if ending else reason, hint=hint)
+        self.reason = reason
+        self.console = console
 
 
 class GuestDied(GuestError):
@@ -225,11 +255,7 @@ class GuestDied(GuestError):
 
 
 class GuestSilent(GuestError):
-    """The guest gave no sign of life before the deadline. `console` is the tail of what it printed."""
-
-    def __init__(self, message: str, *, console: str = "", hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.console = console
+    """The guest gave no sign of life before the deadline."""
 
 
 class AgentError(GuestError):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gavotte.guest.image import Image
+from gavotte.qemu.binary import find_qemu
 from tests.support.command_line import GAVOTTE, Ended, gavotte, in_guest, read_until, started, wait_for_qemu
 from tests.support.orphans import no_orphans
 from tests.support.templates import own_cache
@@ -252,6 +253,27 @@ def test_emulation_is_noted_once_in_each_boot_of_the_host_and_its_reason_is_for_
 
 
 # bad machines
+
+
+def test_a_qemu_that_fails_is_told_in_a_few_lines_and_its_command_line_only_to_those_who_ask(tmp_path: Path) -> None:
+    broken = tmp_path / "qemu-system-broken"
+    broken.write_text(
+        f"""#!/bin/sh
+        case "$*" in *-kernel*) seq 1 500 | sed 's/^/warning: /' >&2; echo no room for a firmware >&2; exit 1;; esac
+        exec {find_qemu().path} "$@"
+        """
+    )
+    broken.chmod(0o755)
+    words = ("run", "--cold", "--accel", "tcg", "--qemu", os.fspath(broken), "--append", "x" * 2000)
+    ended, asked = gavotte(*words, "--", "true"), gavotte(*words, "--verbose", "--", "true")
+    assert ended.returncode == asked.returncode == 125
+    told = ended.stderr.decode()
+    assert "no room for a firmware" in told
+    assert "\n  next: " in told
+    assert len(told) < 800
+    assert "-kernel" not in told
+    assert "  command line: " in asked.stderr.decode()
+    assert "-kernel" in asked.stderr.decode()
 
 
 def test_a_guest_that_never_answers_is_status_125_with_the_end_of_its_console(image: Image) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -142,7 +141,7 @@ def test_a_process_is_made_by_start_process_only() -> None:
         (["-device", '{"driver":"no-such-device"}'], "'no-such-device' is not a valid device model name"),
     ],
 )
-def test_a_bad_option_is_reported_at_once_with_stderr_and_command_line(options: list[str], words: str) -> None:
+def test_a_bad_option_is_reported_at_once_with_its_stderr(options: list[str], words: str) -> None:
     async def main() -> None:
         argv = qemu(*options)
         process = await start_process(argv, FdLedger())
@@ -153,7 +152,7 @@ def test_a_bad_option_is_reported_at_once_with_stderr_and_command_line(options: 
         error = process.exited_error("QEMU did not start")
         assert str(error).startswith("QEMU did not start: exit status 1; last words: ")
         assert words in str(error)
-        assert str(error).endswith(f"; command line: {shlex.join(argv)}")
+        assert "-machine none" not in str(error)  # the command line is for those who ask
         assert (error.returncode, error.stderr, error.argv) == (1, process.stderr_tail, tuple(argv))
         assert isinstance(error, QemuExited)
 
@@ -207,7 +206,7 @@ def test_last_words_wait_for_an_exit_that_is_under_way() -> None:
     async def main() -> None:
         process = await start_ready("ready(); import time; time.sleep(0.05); raise SystemExit('so long')")
         words = await process.last_words()
-        assert words.startswith("exit status 1; last words: so long; command line: ")
+        assert words == "exit status 1; last words: so long"
 
     run(main())
 
@@ -215,7 +214,7 @@ def test_last_words_wait_for_an_exit_that_is_under_way() -> None:
 def test_last_words_of_a_process_that_lives_say_so() -> None:
     async def main() -> None:
         async with await start_ready(WAITS) as process:
-            assert (await process.last_words()).startswith("still running; command line: ")
+            assert await process.last_words() == "still running"
 
     run(main())
 
@@ -234,7 +233,7 @@ def test_last_words_cannot_act_on_a_terminal() -> None:
         process = await start(r"import os; os.write(2, b'a\x1b[2Jb\xff\nc')")
         await process.wait(DEADLINE)
         assert process.stderr_tail == "a\x1b[2Jb�\nc"
-        assert "last words: a�[2Jb�\nc;" in await process.last_words()
+        assert (await process.last_words()).endswith("last words: a�[2Jb�\nc")
 
     run(main())
 
@@ -487,7 +486,7 @@ def test_it_works_on_a_loop_in_another_thread() -> None:
         assert await stop_quickly(process) == ["SIGTERM", "SIGKILL"]
         process = await start("raise SystemExit('x')")
         assert await process.wait(DEADLINE) == 1
-        assert "last words: x;" in await process.last_words()
+        assert (await process.last_words()).endswith("last words: x")
 
     in_thread(lambda: run(main()))
 

@@ -178,6 +178,11 @@ def _complain(error: GavotteError, words: Sequence[str]) -> None:
         hint = hint or f"gavotte {words[0]} --help"
     if hint:
         _tell(f"  next: {hint}")
+    own = words[: words.index("--")] if "--" in words else words
+    if error.argv and ("--verbose" in own or os.environ.get("GAVOTTE_DEBUG")):
+        import shlex
+
+        _tell(f"  command line: {harmless(shlex.join(error.argv))}")
 
 
 # --- run and explain -------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from gavotte.qemu.fds import FdEntry, FdLedger
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.sections import Document
 from gavotte.qemu.spawn import KILL_DEADLINE, begin_process, open_fifo
-from gavotte.qemu.tail import Tail
+from gavotte.qemu.tail import QUOTED, Tail
 
 __all__ = ["CONFINED", "UNKNOWN_STATUS", "PoliteRung", "QemuProcess", "adopt_process", "start_process"]
 
@@ -170,7 +170,7 @@ class QemuProcess:
             self._loop.call_soon(callback, self.returncode)
 
     async def last_words(self) -> str:
-        """Gives the status, the last lines of stderr and the command line, for an error's text.
+        """Gives the status and the last lines of stderr, for an error's text.
 
         Waits up to a second for an exit that is under way: QEMU's connections end before it does.
         """
@@ -187,6 +187,7 @@ class QemuProcess:
         self._reap()
         if self.returncode is None:
             raise Bug(f"{what} is blamed on the exit of a QEMU that still runs (pid {self.pid})")
+        _log_argv(self.pid, self.argv)
         return QemuExited(
             f"{what}: {self._words()}", returncode=self.returncode, stderr=self.stderr_tail, argv=self.argv, hint=hint
         )
@@ -315,12 +316,9 @@ class QemuProcess:
                 continue
 
     def _words(self) -> str:
-        import shlex  # 10 ms, spent on failures only
-
         words = [_status_text(self.returncode)]
-        if lines := self._tail.last_lines():
+        if lines := self._tail.last_lines(QUOTED):
             words.append(f"last words: {lines}")
-        words.append(f"command line: {shlex.join(self.argv)}")
         return "; ".join(words)
 
     def _check_owner(self) -> None:
@@ -357,6 +355,13 @@ def _exit_status(pidfd: int) -> int | None:
     if found is None:
         return None
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _log_argv(pid: int, argv: Sequence[str]) -> None:
+    import logging  # both cost 10 ms, which are spent on failures only
+    import shlex
+
+    logging.getLogger("gavotte").debug("command line of QEMU (pid %d): %s", pid, shlex.join(argv))
 
 
 def _status_text(returncode: int | None) -> str:

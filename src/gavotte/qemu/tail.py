@@ -7,10 +7,11 @@ import os
 
 from gavotte.text import harmless
 
-__all__ = ["Tail"]
+__all__ = ["QUOTED", "Tail"]
 
 _KEPT = 64 * 1024
-_QUOTED = 2048  # characters that an error quotes
+_SHOWN = 2048  # characters
+QUOTED = 300  # characters that an error quotes of it, which has to say what failed and what to do as well
 _PIPE = 1024 * 1024  # the most that a pipe holds unless root says otherwise (pipe(7))
 
 
@@ -34,11 +35,11 @@ class Tail:
         """Wait until anything was written."""
         await self._some.wait()
 
-    def last_lines(self) -> str:
-        """Gives the last lines, whole ones if possible and harmless to a terminal, for an error's text."""
+    def last_lines(self, most: int = _SHOWN) -> str:
+        """Gives the last lines, whole ones if possible and harmless to a terminal, with `most` characters."""
         text = self.text.strip().replace("\r\n", "\n")
-        if len(text) > _QUOTED:
-            text = text[-_QUOTED:]
+        if len(text) > most:
+            text = text[-most:]
             text = text.partition("\n")[2] or text
         return "\n".join(map(harmless, text.split("\n")))
 

@@ -111,7 +111,8 @@ async def wait_for_agent(vm: QemuVm, seconds: float) -> Channel:
             raise await vm.explain_end()
         if not channel.hello.done():
             raise GuestSilent(
-                f"the guest gave no answer within {seconds:g} s; {vm.console_words()}",
+                f"the guest gave no answer within {seconds:g} s",
+                ending=vm.console_words(),
                 console=vm.console,
                 hint="look at its console with --verbose --append 'loglevel=7', or allow more time (--boot-timeout); "
                 "`gavotte check --probe` finds out whether guests run on this host at all",

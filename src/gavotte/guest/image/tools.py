@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -100,10 +99,12 @@ class Child:
         self._reader.join(GRACE)
         name = Path(self.argv[0]).name
         if self.timed_out:
-            raise ImageError(f"{name} took longer than {self.deadline:.0f} s and was ended{self.tail()}")
+            raise ImageError(
+                f"{name} took longer than {self.deadline:.0f} s and was ended{self.tail()}", argv=self.argv
+            )
         if status:
             how = f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
-            raise ImageError(f"{name} {how}{self.tail()}", hint=f"the command was: {shlex.join(self.argv)}")
+            raise ImageError(f"{name} {how}{self.tail()}", argv=self.argv)
 
     def tail(self) -> str:
         """The last lines of stderr, each on a line of its own."""

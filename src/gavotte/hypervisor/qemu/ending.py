@@ -7,7 +7,7 @@ import signal
 from gavotte.errors import GavotteError, GuestDied, QemuError
 from gavotte.hypervisor.qemu.life import Life
 from gavotte.qemu.process import UNKNOWN_STATUS, QemuProcess
-from gavotte.qemu.tail import Tail
+from gavotte.qemu.tail import QUOTED, Tail
 
 __all__ = ["console_words", "explain_exit"]
 
@@ -22,7 +22,9 @@ def explain_exit(process: QemuProcess, life: Life, console: Tail | None) -> Gavo
         return process.exited_error(what, hint="see who ends processes on this host")
     if status == 0 or (status == UNKNOWN_STATUS and shutdown is not None):
         return GuestDied(
-            f"{life.words(console.text if console else '')}; {console_words(console)}",
+            life.words(console.text if console else ""),
+            ending=console_words(console),
+            console=console.last_lines() if console else "",
             hint="the console's last lines above say what the guest's kernel met; "
             "a panic at start often means too little memory",
         )
@@ -34,5 +36,5 @@ def explain_exit(process: QemuProcess, life: Life, console: Tail | None) -> Gavo
 
 def console_words(console: Tail | None) -> str:
     """The end of the console as a clause of an error's text."""
-    lines = console.last_lines() if console else ""
+    lines = console.last_lines(QUOTED) if console else ""
     return f"the end of its console:\n{lines}" if lines else "its console is empty"

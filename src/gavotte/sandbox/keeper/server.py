@@ -8,7 +8,6 @@ import gc
 import io
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gavotte.compat import override
-from gavotte.errors import Bug, GavotteError, UsageError
+from gavotte.errors import Bug, GavotteError, GuestError, UsageError
 from gavotte.guest.command import AsyncProcess, OutputStream
 
 # Imported late elsewhere; here before Gavotte is upgraded while the keeper runs, and what is on disk fits it no more.
@@ -204,7 +203,7 @@ class Keeper:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         state, why = register.STOPPED, ""
         if self.box.vm.ended.done() and not self.stopping.is_set():
-            state, why = register.DEAD, _briefly(await self.box.vm.explain_end())
+            state, why = register.DEAD, _reason(await self.box.vm.explain_end())
         elif self.entry.status is not None:
             state = register.EXITED
         stop.cancel()
@@ -287,9 +286,9 @@ class Keeper:
             await connection.refuse(UsageError(f"a request that makes no sense: {error!r}"))
 
 
-def _briefly(end: Exception) -> str:
-    """Without the command line and the console's last words: the one is of no use here, the others are in a log."""
-    return re.split("; (?:command line|the end of its console):", str(end), maxsplit=1)[0]
+def _reason(end: Exception) -> str:
+    """Without the end of the console, which is in a log."""
+    return end.reason if isinstance(end, GuestError) else str(end)
 
 
 @contextmanager

@@ -91,7 +91,8 @@ def error_to_json(error: GavotteError) -> dict[str, Any]:
     """The error as a message carries it: its class, and what it says."""
     details = {name: value for name, value in vars(error).items() if isinstance(value, str | int | None)}
     problems = [error_to_json(problem) for problem in getattr(error, "problems", ())]
-    return {"class": type(error).__name__, "exit_code": error.exit_code, **details, "problems": problems}
+    known = {"class": type(error).__name__, "exit_code": error.exit_code, "argv": error.argv}
+    return {**known, **details, "problems": problems}
 
 
 def error_from_json(value: dict[str, Any]) -> GavotteError:
@@ -100,6 +101,8 @@ def error_from_json(value: dict[str, Any]) -> GavotteError:
     error: GavotteError = kind.__new__(kind)
     problems = tuple(error_from_json(problem) for problem in value.pop("problems"))
     error.args = (value["message"],)
+    if argv := value.pop("argv", ()):
+        error.argv = tuple(argv)
     if value["exit_code"] == kind.exit_code:  # else it is this error's own, as of a command that was not found
         del value["exit_code"]
     vars(error).update(value)

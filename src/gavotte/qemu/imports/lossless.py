@@ -22,13 +22,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from gavotte.errors import UsageError
+from gavotte.qemu.imports.launchers import is_qemu
 from gavotte.qemu.imports.maps import MERGED, READABLE, is_json, is_modern_netdev, read_map
 from gavotte.qemu.imports.options import DISK_IMAGE, FLAGS, VALUED, Option, check_passable, split_argv, words
 from gavotte.qemu.imports.syntax import Unreadable, last_ones, merge, parse_opts
 from gavotte.qemu.props import Json
 from gavotte.qemu.sections import SECTIONS, Section
 
-__all__ = ["GROUPS", "adds_devices", "import_argv", "is_pc", "is_qemu"]
+__all__ = ["GROUPS", "adds_devices", "import_argv", "is_pc"]
 
 _SECTION_OF: Final[dict[str, Section]] = {section.option: section for section in SECTIONS.values() if section.option}
 
@@ -74,11 +75,6 @@ _RIVALS: Final = (
     ("semihosting-config", frozenset({"semihosting"})),
     ("gdb", frozenset({"s"})),
 )
-
-
-def is_qemu(word: str) -> bool:
-    """Tells whether this is surely the name or the path of a QEMU system emulator."""
-    return bool(re.fullmatch(r"(.*/)?\.?(qemu|qemu-kvm|kvm|qemu-system-[\w.+-]+)(\.exe)?", word, re.DOTALL))
 
 
 def import_argv(argv: Sequence[str]) -> dict[str, Json]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from gavotte.errors import HostError, UsageError
-from gavotte.qemu.imports.lossless import is_qemu
-from gavotte.qemu.imports.shell import check_known, split_commands
+from gavotte.qemu.imports.bash import read_script
+from gavotte.qemu.imports.launchers import names_qemu, program_at
+from gavotte.qemu.imports.logs import Start, starts_in_json, starts_in_log
 from gavotte.qemu.props import Json
 from gavotte.text import harmless
 
@@ -19,8 +20,7 @@ __all__ = ["CommandLine", "command_in_text", "command_of_process", "inherited_fd
 
 MAX_BYTES: Final = 16 << 20
 
-# What libvirt writes to /var/log/libvirt/qemu/NAME.log (qemuDomainLogContextWrite): around it is any text, with quotes.
-_LIBVIRT_START = re.compile(r": starting up libvirt version.*\n((?:.*\\\n)*.*)")
+_VERBATIM: Final = "give the one command line behind: gavotte qemu import --"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,51 +32,62 @@ class CommandLine:
 
 
 def command_in_text(data: bytes, name: str) -> CommandLine:
-    """Gives the one QEMU command line in a file: a script, libvirt's log of a domain, or a copy of /proc/N/cmdline.
+    """Gives the one QEMU command line in a file: a script, a log, what ps printed, or a copy of /proc/N/cmdline.
 
-    Of a libvirt log it is the last, the start of the machine that runs. Raises UsageError when there is none, when
-    there are several, and when a word of it can't be told without running the script.
+    Of libvirt's log of a domain it is the last, the start of the machine that runs. Raises UsageError when there is
+    none, when there are several, and when a word of it can't be told without running the script.
     """
     if len(data) > MAX_BYTES:
         raise UsageError(f"{name} is larger than {MAX_BYTES >> 20} MiB, so it is surely not a command line")
     text = os.fsdecode(data)
     if "\0" in text:
         return CommandLine(tuple(text.removesuffix("\0").split("\0")))
-    starts = _LIBVIRT_START.findall(text)
     try:
-        commands = list(_qemu_commands(split_commands("\n".join(starts) if starts else text)))
-        chosen, notes = _choose(commands, name, of_libvirt=bool(starts))
-        check_known(chosen)
+        starts = starts_in_log(text) or starts_in_json(text)
+        found = [_of_start(start) for start in starts] if starts else list(_of_script(data))
+        return _choose(found, name, of_log=bool(starts), text=text)
     except UsageError as e:
-        raise UsageError(e.problem, path=e.path or name, hint=e.hint) from e
-    return CommandLine(tuple(chosen), tuple(notes))
+        raise UsageError(e.problem, path=f"{name}:{e.path}" if e.path else name, hint=e.hint) from e
 
 
-def _choose(commands: list[list[str]], name: str, *, of_libvirt: bool) -> tuple[list[str], list[str]]:
+def _of_start(start: Start) -> CommandLine:
+    if start.words:
+        return CommandLine(start.words[program_at(start.words)[0] :], start.notes)
+    commands = list(read_script(os.fsencode(start.shell), lambda _: (0, True)))
+    if len(commands) != 1:
+        raise UsageError("the command line in it can't be read", hint=_VERBATIM)
+    return CommandLine(tuple(map(os.fsdecode, commands[0].words)))
+
+
+def _of_script(data: bytes) -> Iterator[CommandLine]:
+    if not names_qemu(os.fsdecode(data), anywhere=True):
+        return
+    notes = (
+        [] if b"\r\n" not in data else ["its lines end in CR LF, of which bash would take the CR for a part of words"]
+    )
+    for command in read_script(data.replace(b"\r\n", b"\n"), program_at):
+        moved = [f"relative paths are from where `{command.moved}` leads"] if command.moved else []
+        yield CommandLine(tuple(map(os.fsdecode, command.words)), (*notes, *map(harmless, moved)))
+
+
+def _choose(commands: list[CommandLine], name: str, *, of_log: bool, text: str) -> CommandLine:
+    if not commands and names_qemu(text):
+        raise UsageError("QEMU is named in it, but in no command that starts it", hint=_VERBATIM)
     if not commands:
         raise UsageError(
             "no QEMU command line is in it",
             hint="it should hold a line such as: qemu-system-x86_64 -machine q35 …",
         )
-    different = [command for index, command in enumerate(commands) if command not in commands[:index]]
-    if len(different) == 1:
-        return different[0], []
-    if of_libvirt:
-        return commands[-1], [f"{name} holds {len(commands)} starts; this is the last"]
+    if len({command.argv for command in commands}) == 1:
+        return commands[0]
+    if of_log:
+        last = commands[-1]
+        return CommandLine(last.argv, (f"{name} holds {len(commands)} starts; this is the last", *last.notes))
+    different = len({command.argv for command in commands})
     raise UsageError(
-        f"{len(different)} different QEMU command lines are in it",
+        f"{different} different QEMU command lines are in it",
         hint="copy the one that you want behind: gavotte qemu import --",
     )
-
-
-def _qemu_commands(commands: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Those that start a QEMU, without what stands in front: sudo, env, taskset, …"""
-    for words in commands:
-        for index, word in enumerate(words):
-            following = words[index + 1 : index + 2]
-            if is_qemu(word) and (following and following[0].startswith("-") if index else following):
-                yield words[index:]
-                break
 
 
 def command_of_process(pid: int) -> CommandLine:

@@ -31,17 +31,11 @@ def words(text: str) -> tuple[str, ...]:
         "QEMU='qemu-system-x86_64 -m 1G'\r\n$QEMU 'a b'\r\n",
         "qemu-system-x86_64\0-m\0001G\0a b\0",
         "qemu-img create x 1G\nqemu-system-x86_64 -m 1G 'a b'\nqemu-system-x86_64 -m 1G 'a b'",
+        "qemu-system-x86_64 --version\r\nqemu-system-x86_64 -m 1G 'a b'\r\n",
     ],
 )
 def test_the_command_is_read_as_a_shell_reads_it(text: str) -> None:
     assert words(text) == ("qemu-system-x86_64", "-m", "1G", "a b")
-
-
-def test_of_a_libvirt_log_the_last_start_counts_and_text_around_it_does_not() -> None:
-    start = ": starting up libvirt version: 9\nLC_ALL=C \\\n/usr/bin/qemu-system-x86_64 \\\n-m "
-    found = command_in_text(f"2025{start}1G\ncan't\n2026{start}2G\nit isn't\n".encode(), "vm.log")
-    assert found.argv == ("/usr/bin/qemu-system-x86_64", "-m", "2G")
-    assert found.notes == ("vm.log holds 2 starts; this is the last",)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +47,18 @@ def test_of_a_libvirt_log_the_last_start_counts_and_text_around_it_does_not() ->
         ("qemu-system-x86_64 -m $(free)", r"\$\(free\) has no value that can be told"),
         ("qemu-system-x86_64 -m $X", r"\$X has no value"),
         ('qemu-system-x86_64 "$@" -m 1', r"\$@ has no value"),
-        ("qemu-system-x86_64 -name 'a", "a quote isn't closed"),
+        ("qemu-system-x86_64 -name 'a", "this can't be read as bash"),
     ],
 )
 def test_what_only_a_shell_could_tell_is_refused(text: str, said: str) -> None:
-    with pytest.raises(UsageError, match=f"script: .*{said}"):
+    with pytest.raises(UsageError, match=f"^script(:[0-9]+)?: .*{said}"):
         words(text)
+
+
+def test_what_a_reader_should_know_of_the_script_is_noted() -> None:
+    found = command_in_text(b"cd /vms\r\nqemu-system-x86_64 -hda disk.img\r\n", "script")
+    assert "CR LF" in found.notes[0]
+    assert found.notes[1] == "relative paths are from where `cd /vms` leads"
 
 
 def test_a_running_process_tells_its_command_line() -> None:

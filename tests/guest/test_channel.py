@@ -13,7 +13,8 @@ import pytest
 
 from gavotte.errors import AgentError, CommandLost, CommandNotStarted, UsageError
 from gavotte.guest import agent
-from gavotte.guest.channel import Channel, printable
+from gavotte.guest.channel import Channel
+from gavotte.guest.replies import printable
 from tests.support.agents import DEADLINE
 from tests.support.channels import guest_channel, peer_channel, resting_fds, started
 from tests.support.qmp_server import run
@@ -144,11 +145,11 @@ async def listed(channel: Channel) -> list[bytes]:
 def test_an_answer_finds_its_request_in_any_order() -> None:
     async def main() -> None:
         async with peer_channel() as (channel, peer):
-            tasks = [asyncio.create_task(channel.request("x", n=n)) for n in range(3)]
+            tasks = [asyncio.create_task(channel.request("online", cpus=n)) for n in (1, 2, 3)]
             requests = [await peer.read_request() for _ in tasks]
             for number, request in reversed(requests):
-                await peer.say_json(agent.REPLY, number, {"n": request["n"]})
-            assert [(await task)["n"] for task in tasks] == [0, 1, 2]
+                await peer.say_json(agent.REPLY, number, {"cpus": request["cpus"], "memory": 0})
+            assert [(await task)["cpus"] for task in tasks] == [1, 2, 3]
 
     run(main)
 
@@ -156,13 +157,13 @@ def test_an_answer_finds_its_request_in_any_order() -> None:
 def test_answers_for_unknown_channels_are_ignored() -> None:
     async def main() -> None:
         async with peer_channel() as (channel, peer):
-            task = asyncio.create_task(channel.request("x"))
+            task = asyncio.create_task(channel.request("setup"))
             number, _ = await peer.read_request()
             for kind in (agent.REPLY, agent.DATA, agent.EOF, agent.CREDIT, agent.CLOSE, agent.EXIT):
-                await peer.say(kind, number + 1000, b"{}")
-            await peer.say_json(agent.REPLY, number, {"good": True})
-            await peer.say_json(agent.REPLY, number, {"good": False})
-            assert await task == {"good": True}
+                await peer.say(kind, number + 1000, b"" if kind in (agent.EOF, agent.CLOSE) else b"{}")
+            await peer.say_json(agent.REPLY, number, {"root_size": 1})
+            await peer.say_json(agent.REPLY, number, {"root_size": 2})
+            assert await task == {"root_size": 1}
             assert channel.ended is None
 
     run(main)
@@ -177,7 +178,7 @@ def test_a_second_hello_changes_nothing() -> None:
             number, _ = await peer.read_request()
             await peer.say_json(agent.REPLY, number, {})
             await task
-            assert (await channel.hello)["protocol"] == 1
+            assert await channel.hello == 1
 
     run(main)
 
@@ -213,11 +214,11 @@ def test_a_late_answer_to_a_request_that_was_given_up_is_ignored() -> None:
             with pytest.raises(AgentError):
                 await channel.request("x", deadline=0.05)
             number, _ = await peer.read_request()
-            await peer.say_json(agent.REPLY, number, {"late": True})
-            task = asyncio.create_task(channel.request("y"))
+            await peer.say_json(agent.REPLY, number, {"root_size": 1})
+            task = asyncio.create_task(channel.request("setup"))
             number, _ = await peer.read_request()
-            await peer.say_json(agent.REPLY, number, {"late": False})
-            assert await task == {"late": False}
+            await peer.say_json(agent.REPLY, number, {"root_size": 2})
+            assert await task == {"root_size": 2}
 
     run(main)
 
@@ -328,7 +329,7 @@ def test_notices_are_printable_and_few() -> None:
         async with peer_channel() as (channel, peer):
             for number in range(100):
                 await peer.say_json(agent.NOTICE, 0, {"why": f"\x1b[{number}m"})
-            await peer.say_json(agent.HELLO, 0, {})
+            await peer.say_json(agent.HELLO, 0, {"protocol": 1})
             await channel.hello
             assert len(channel.notices) == 10
             assert all(notice.isprintable() for notice in channel.notices)

@@ -45,14 +45,14 @@ def test_what_the_agent_is_told_is_sent_before_what_it_is_asked_next_and_no_answ
     async def story() -> None:
         async with peer_channel() as (channel, peer):
             await channel.tell("x", n=1)
-            asked = asyncio.create_task(channel.request("y"))
+            asked = asyncio.create_task(channel.request("setup"))
             told, said = await peer.read_request()
             assert said == {"op": "x", "n": 1}
             number, said = await peer.read_request()
-            assert said == {"op": "y"}
-            await peer.say_json(agent.REPLY, told, {"of": "x"})
-            await peer.say_json(agent.REPLY, number, {"of": "y"})
-            assert await asked == {"of": "y"}
+            assert said == {"op": "setup"}
+            await peer.say_json(agent.REPLY, told, {"root_size": 1})
+            await peer.say_json(agent.REPLY, number, {"root_size": 2})
+            assert await asked == {"root_size": 2}
 
     run(story)
 
@@ -107,7 +107,7 @@ def test_nothing_is_said_again_and_the_clock_is_shifted_before_the_copy_has_answ
             await peer.write(b"of the template" + answer({}, NUMBER + 1) + answer(LISTING))
             await peer.say_json(agent.REPLY, number, {})
             channel, said = await task
-            assert said == LISTING
+            assert said == {"root_size": 5}
             asked = asyncio.create_task(channel.request("x"))
             await peer.say_json(agent.REPLY, (await peer.read_request())[0], {})
             assert await asked == {}

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gavotte.errors import AgentError, CommandLost
-from gavotte.guest import agent, channel
+from gavotte.guest import agent, stale
 from gavotte.guest.channel import Channel
 from tests.support.agents import DEADLINE, SETUP, AgentProcess, skip_unless_possible
 from tests.support.channels import Peer
@@ -139,12 +139,12 @@ def test_requests_are_numbered_behind_the_last_manager_s() -> None:
     async def main() -> None:
         async with attaching() as (task, peer, number):
             await peer.write(answer(number, LISTING))
-            asking = asyncio.create_task((await task).request("sync"))
+            asking = asyncio.create_task((await task).request("setup"))
             later, _ = await peer.read_request()
             assert later == 7
-            await peer.say_json(agent.REPLY, 6, {"of": "the last manager"})
-            await peer.say_json(agent.REPLY, later, {"of": "ours"})
-            assert await asking == {"of": "ours"}
+            await peer.say_json(agent.REPLY, 6, {"root_size": 1})
+            await peer.say_json(agent.REPLY, later, {"root_size": 2})
+            assert await asking == {"root_size": 2}
 
     asyncio.run(main())
 
@@ -189,7 +189,7 @@ def test_a_guest_that_lists_too_much_output_is_not_believed() -> None:
 
 
 def test_what_is_skipped_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "_MOST_STALE", 100_000)
+    monkeypatch.setattr(stale, "_MOST", 100_000)
 
     async def main() -> None:
         async with attaching() as (task, peer, _):

@@ -42,13 +42,20 @@ async def flood(peer: Peer) -> None:
         await peer.say(agent.DATA, 1, bytes(agent.CHUNK), agent.STDOUT)
 
 
+async def one_byte_too_many(peer: Peer) -> None:
+    for _ in range(agent.WINDOW // agent.CHUNK):
+        await peer.say(agent.DATA, 1, bytes(agent.CHUNK), agent.STDERR)
+    await peer.say(agent.DATA, 1, b"x", agent.STDERR)
+
+
 DEEP = b"[" * 200_000
 BREACHES: dict[str, Break] = {
     "garbage": garbage,
     "half a frame": half_a_frame_and_the_end,
     "huge length": huge_length,
     "data beyond credit": flood,
-    "one byte beyond credit": said(agent.DATA, bytes(agent.WINDOW + 1), agent.STDERR),
+    "one byte beyond credit": one_byte_too_many,
+    "a piece larger than any": said(agent.DATA, bytes(agent.CHUNK + 1), agent.STDERR),
     "data for stdin": said(agent.DATA, b"x", agent.STDIN),
     "data for no stream": said(agent.DATA, b"x", 77),
     "end of no stream": said(agent.EOF, b"", 77),

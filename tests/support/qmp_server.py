@@ -168,7 +168,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
     asyncio.run(with_deadline())
     gc.collect()  # a future tells of its unseen exception when it goes
-    assert not unseen
+    assert not unseen, unseen
 
 
 async def negotiated(server: QmpServer) -> None:

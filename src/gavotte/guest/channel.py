@@ -1,56 +1,58 @@
 """The host's end of the line to the agent: requests, and commands with their streams.
 
-What comes from the guest is hostile until checked: sizes are bounded by the decoder and by credit, shapes are
-checked here, text is stripped of what a terminal would act on.
+What comes from the guest is hostile until checked: sizes are bounded for each kind of frame and by credit, contents are
+read by `gavotte.guest.replies`, and no guest keeps the loop from its other work for longer than some frames take.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import socket
-import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 from gavotte.errors import AgentError, CommandNotStarted, UsageError
 from gavotte.guest import agent
-from gavotte.guest.command import AsyncProcess, Exit
+from gavotte.guest.breach import Breach
+from gavotte.guest.command import AsyncProcess
+from gavotte.guest.liveness import Liveness
+from gavotte.guest.replies import (
+    LARGEST,
+    EndedCommand,
+    Listing,
+    read_credit,
+    read_end,
+    read_hello,
+    read_listing,
+    read_notice,
+    read_refusal,
+    read_reply,
+)
+from gavotte.guest.stale import StaleFilter
 from gavotte.qmp.link import Link
-from gavotte.text import harmless
-from gavotte.values import dataclass
 
-__all__ = ["Channel", "EndedCommand", "printable"]
+__all__ = ["Channel"]
 
 _NOT_STARTED = {"not-found": 127, "not-executable": 126, "no-user": 125, "no-cwd": 125}
 _HINTS = {
     "no-user": "take one of the guest's /etc/passwd, or any number",
     "no-cwd": "name a directory that the guest has",
 }
-_BREACHES = (AgentError, ValueError, OverflowError, KeyError, TypeError, AttributeError, struct.error, RecursionError)
-_LONGEST_TEXT = 1000
 _ABANDON = 1.0  # seconds that a line which takes nothing delays the error
-_LARGEST_PID = 1 << 22  # proc(5), pid_max
-_MOST_STALE = 64 << 20  # bytes of an earlier manager's that may come before the answer to `attach`
-_MOST_EXITS = 64
+_MOST_FRAMES = 64  # for which the loop's other work waits; small ones, as all that come are 64 KiB at most
+_MOST_NOTICES = 10
 
 
-def printable(text: object) -> str:
-    """`text` from the guest, cut to a length and harmless to a terminal."""
-    return harmless(str(text)[:_LONGEST_TEXT])
+class _Request:
+    """A request that waits for its reply."""
 
-
-@dataclass(frozen=True)
-class EndedCommand:
-    """A command that ended under another manager, and how; `exit` is None when that is unknown, and `lost` says why."""
-
-    number: int  # of its channel
-    pid: int
-    argv: tuple[str, ...]
-    exit: Exit | None
-    lost: str = ""
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self.reply: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
 
 
 class Channel:
@@ -59,18 +61,18 @@ class Channel:
     def __init__(self, sock: socket.socket, last_words: Callable[[], Awaitable[str]]) -> None:
         """`last_words` gives what is known of the guest's end when the line breaks."""
         self._link = Link(sock, self._received, self._on_end)
-        self._decoder = agent.Decoder()
+        self._decoder = agent.Decoder(0, LARGEST)
+        self._frames: Iterator[agent.Frame] = iter(())  # that have come, and wait for their turn
         self._numbers = itertools.count(1)
-        self._needle = b""  # where what comes begins to be for us; see `attach`
-        self._stale = bytearray()
-        self._skipped = 0
-        self._requests: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._stale: StaleFilter | None = None  # where the line was another manager's
+        self._requests: dict[int, _Request] = {}
         self._processes: dict[int, AsyncProcess] = {}
         self._last_words = last_words
         self._farewell: asyncio.Task[None] | None = None
-        self.hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self.liveness = Liveness(self._ping)
+        self.hello: asyncio.Future[int] = asyncio.get_running_loop().create_future()  # the agent's protocol
         self.ended: str | None = None
-        self.notices: list[str] = []  # what the agent reported by itself; the last few
+        self.notices: deque[str] = deque(maxlen=_MOST_NOTICES)  # what the agent reported by itself
         self.exits: tuple[EndedCommand, ...] = ()  # the last commands that ended before `attach`, oldest first
 
     @classmethod
@@ -94,14 +96,13 @@ class Channel:
         last_words: Callable[[], Awaitable[str]],
         fields: Mapping[str, Any],
         deadline: float = 30.0,
-    ) -> tuple[Channel, dict[str, Any]]:
+    ) -> tuple[Channel, dict[str, int]]:
         """The line to the agent of a copy of a guest that was set up with this `token`, and what it says.
 
         It is a guest of its own by then, as `fields` tell (`gavotte.guest.agent.restore`). Raises as `attach`, and
         AgentError when it can't be. Owns `sock` in any case.
         """
-        channel, answer = await cls._taken(sock, token, last_words, deadline, "restore", fields)
-        return channel, await channel._restored(answer)
+        return await cls._taken(sock, token, last_words, deadline, "restore", fields)
 
     @classmethod
     async def await_restore(
@@ -112,24 +113,17 @@ class Channel:
         asked: int,
         shift: float,
         deadline: float = 30.0,
-    ) -> tuple[Channel, dict[str, Any]]:
+    ) -> tuple[Channel, dict[str, int]]:
         """The same where the request was sent before, under the number `asked` and without a shift of the clock: that
         is done before any command is started, which would be refused if it couldn't be."""
         channel = cls(sock, last_words)
         try:
             shifting = {"op": "renew", "shift": shift, "silent": True}
             renewal = agent.encode_json(agent.REQUEST, agent.pick_resumer(), shifting)
-            answer = await channel._await_line(bytes.fromhex(token), asked, deadline, renewal)
+            return channel, await channel._await_line(bytes.fromhex(token), asked, "restore", deadline, renewal)
         except BaseException:
             await channel.close()
             raise
-        return channel, await channel._restored(answer)
-
-    async def _restored(self, answer: dict[str, Any]) -> dict[str, Any]:
-        if problem := answer.get("problem"):
-            await self.close()
-            raise AgentError(f"the guest can't become one of its own: {printable(problem)}")
-        return answer
 
     @classmethod
     async def _taken(
@@ -140,12 +134,12 @@ class Channel:
         deadline: float,
         operation: str,
         fields: Mapping[str, Any],
-    ) -> tuple[Channel, dict[str, Any]]:
+    ) -> tuple[Channel, dict[str, int]]:
         channel = cls(sock, last_words)
         try:
             number = agent.pick_resumer()
             request = agent.encode_takeover(bytes.fromhex(token), number, {"op": operation, **fields})
-            return channel, await channel._await_line(bytes.fromhex(token), number, deadline, request)
+            return channel, await channel._await_line(bytes.fromhex(token), number, operation, deadline, request)
         except BaseException:
             await channel.close()
             raise
@@ -157,15 +151,14 @@ class Channel:
 
     # requests
 
-    async def request(self, operation: str, *, deadline: float = 30.0, **fields: Any) -> dict[str, Any]:
+    async def request(self, operation: str, *, deadline: float | None = 30.0, **fields: Any) -> dict[str, int]:
         """Ask the agent; gives its reply. Raises AgentError on refusal, on a broken line and at the deadline."""
         number = next(self._numbers)
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._requests[number] = future
+        waiting = self._requests[number] = _Request(operation)
         try:
             async with asyncio.timeout(deadline):
-                await self._send_request(number, operation, fields)
-                return await future
+                await self._put(self._encode_request(number, operation, fields))
+                return await waiting.reply
         except TimeoutError:
             raise AgentError(f"the guest's agent didn't answer {operation!r} within {deadline:g} s") from None
         finally:
@@ -173,18 +166,22 @@ class Channel:
 
     async def tell(self, operation: str, **fields: Any) -> None:
         """Ask, and look for no reply. What is asked for next is served next. Raises AgentError on a broken line."""
-        await self._send_request(agent.pick_resumer(), operation, fields)
+        await self.send(self._encode_request(agent.pick_resumer(), operation, fields))
 
-    async def _await_line(self, token: bytes, number: int, deadline: float, request: bytes) -> dict[str, Any]:
+    async def _ping(self) -> None:
+        await self.request("ping", deadline=None)
+
+    async def _await_line(
+        self, token: bytes, number: int, operation: str, deadline: float, request: bytes
+    ) -> dict[str, int]:
         """Send a `request`; gives the answer to the one that takes the line over, which `number` tells from what comes
         before it."""
-        self._needle = token + agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4]  # but for the length
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._requests[number] = future
+        self._stale = StaleFilter(token, agent.encode(agent.REPLY, number)[: agent.HEADER.size - 4])  # but its length
+        waiting = self._requests[number] = _Request(operation)
         try:
             async with asyncio.timeout(deadline):
-                await self.send(request)
-                return dict(await future)
+                await self._put(request)
+                return await waiting.reply
         except TimeoutError:
             raise AgentError(
                 f"the guest's agent didn't hand over the line within {deadline:g} s",
@@ -214,8 +211,9 @@ class Channel:
         self._processes[number] = process
         try:
             async with asyncio.timeout(deadline):
-                await self._send_request(number, "exec", {**fields, "stdin": stdin, "tty": list(tty) if tty else None})
-                process.pid = int((await process.started)["pid"])
+                fields |= {"stdin": stdin, "tty": list(tty) if tty else None}
+                await self._put(self._encode_request(number, "exec", fields))
+                process.pid = await process.started
         except TimeoutError:
             raise AgentError(f"the guest didn't start {argv[0]!r} within {deadline:g} s") from None
         finally:
@@ -229,23 +227,29 @@ class Channel:
         if self.ended is None:
             try:
                 async with asyncio.timeout(_ABANDON):
-                    await self._send_request(next(self._numbers), "signal", {"target": number, "signal": 9})
+                    await self._put(
+                        self._encode_request(next(self._numbers), "signal", {"target": number, "signal": 9})
+                    )
                     for stream in (agent.STDOUT, agent.STDERR):  # else what it wrote would wait for credit for ever
-                        await self.send(agent.encode(agent.CLOSE, number, stream=stream))
+                        await self._put(agent.encode(agent.CLOSE, number, stream=stream))
             except (AgentError, TimeoutError):
                 pass  # the guest has gone, and the command with it
 
-    async def _send_request(self, number: int, operation: str, fields: dict[str, Any]) -> None:
+    def _encode_request(self, number: int, operation: str, fields: dict[str, Any]) -> bytes:
         try:
             frame = agent.encode_json(agent.REQUEST, number, {"op": operation, **fields})
         except (TypeError, ValueError) as error:
             raise UsageError(f"can't be sent to the guest: {error}", path=operation) from None
         if len(frame) > agent.MAX_PAYLOAD:
             raise UsageError(f"{len(frame)} bytes of argv and env are more than a guest takes", path=operation)
-        await self.send(frame)
+        return frame
 
     async def send(self, frame: bytes) -> None:
-        """Send one frame. Raises AgentError when the line is broken."""
+        """Send one frame, when the line takes it. Raises AgentError when that is broken, GuestSilent."""
+        await self.liveness.over(self._put(frame))
+
+    async def _put(self, frame: bytes) -> None:
+        """`send`, for callers with a deadline."""
         if self.ended is not None:
             raise AgentError(self.ended)
         try:
@@ -257,6 +261,7 @@ class Channel:
     async def close(self) -> None:
         """Close the line. Commands whose end isn't known yet are lost."""
         self._link.close()
+        self.liveness.close()
         self._end("the sandbox was closed")
         if self._farewell is not None:
             await self._farewell
@@ -264,104 +269,109 @@ class Channel:
     # what arrives
 
     def _received(self, data: bytes) -> None:
-        try:
-            for frame in self._decoder.feed(self._without_stale(data)):
+        with self._breaches_end_it():
+            self._frames = self._decoder.frames(self._stale.feed(data) if self._stale else data)
+            self._take_some()
+
+    def _take_some(self) -> None:
+        """Act on what came, some frames at once: more wait for the loop's next turn, and what follows in the socket."""
+        if self.ended is not None:
+            return
+        with self._breaches_end_it():
+            for count, frame in enumerate(self._frames, 1):
                 self._handle(frame)
+                if count == _MOST_FRAMES:
+                    self._link.pause()
+                    asyncio.get_running_loop().call_soon(self._take_some)
+                    return
             if self._decoder.skipped:
-                raise AgentError("the guest sent bytes that are no frame")
-        except _BREACHES as error:
-            self._link.close()  # a guest that breaks the protocol isn't listened to any more
-            self._end(f"the guest's agent broke the protocol: {printable(error)}")
+                raise Breach("it sent bytes that are no frame, or a frame larger than its kind can be")
+            self._link.resume()
 
-    def _without_stale(self, data: bytes) -> bytes:
-        """What of `data` is for us: on a line that was another manager's, nothing before our answer."""
-        if not self._needle:
-            return data
-        self._stale += data
-        at = self._stale.find(self._needle)
-        if at < 0:
-            stale = max(0, len(self._stale) - len(self._needle))
-            self._skipped += stale
-            if self._skipped > _MOST_STALE:
-                raise AgentError(f"more than {_MOST_STALE} bytes came that answer another manager")
-            del self._stale[:stale]
-            return b""
-        ours = bytes(self._stale[at + agent.TOKEN_LENGTH :])
-        self._needle = b""
-        self._stale.clear()
-        return ours
+    @contextmanager
+    def _breaches_end_it(self) -> Iterator[None]:
+        """A guest that breaks the protocol isn't listened to any more."""
+        try:
+            yield
+        except Breach as breach:
+            self._link.close()
+            self._end(f"the guest's agent broke the protocol: {breach}")
 
-    def _adopt(self, listing: dict[str, Any]) -> None:
+    def _adopt(self, listing: Listing) -> None:
         """Take over the commands that still run; before the next frame, which may be one of theirs."""
-        last = _number(listing["last"], agent.FIRST_RESUMER - 1)
-        self._numbers = itertools.count(last + 1)
-        for one in listing["commands"]:
-            number, credit = _number(one["channel"], last), one["stdin"]
-            if number in self._processes:
-                raise AgentError(f"two commands on channel {number}")
-            process = AsyncProcess(self, number, list(_words(one["argv"])), stdin=False)
-            credit = None if credit is None else _number(credit, agent.WINDOW)
-            process.adopt(_number(one["pid"], _LARGEST_PID), credit, one["stdout"] is True, one["stderr"] is True)
-            self._processes[number] = process
-        self.exits = tuple(
-            EndedCommand(
-                _number(one["channel"], last),
-                _number(one["pid"], _LARGEST_PID),
-                _words(one["argv"]),
-                _exit(one),
-                printable(one.get("lost", "")),
-            )
-            for one in listing["exits"][-_MOST_EXITS:]
-        )
+        self._numbers = itertools.count(listing.last + 1)
+        for one in listing.commands:
+            if one.number in self._processes:
+                raise Breach(f"it has two commands on channel {one.number}")
+            process = AsyncProcess(self, one.number, list(one.argv), stdin=False)
+            process.adopt(one.pid, one.stdin, one.stdout, one.stderr)
+            self._processes[one.number] = process
+        self.exits = listing.exits
 
     def _handle(self, frame: agent.Frame) -> None:
         if frame.kind == agent.HELLO:
             if not self.hello.done():
-                self.hello.set_result(dict(json.loads(frame.payload)))
-        elif frame.kind in (agent.REPLY, agent.ERROR):
-            self._on_answer(frame)
+                self.hello.set_result(read_hello(frame.payload))
         elif frame.kind == agent.NOTICE:
-            self.notices = [*self.notices[-9:], printable(json.loads(frame.payload)["why"])]
+            self.notices.append(read_notice(frame.payload))
         elif process := self._processes.get(frame.channel):
             self._on_stream(process, frame)
+        elif request := self._requests.get(frame.channel):
+            self._on_answer(request, frame)
+        elif frame.kind == agent.ERROR:
+            self.notices.append(read_refusal(frame.payload)[1])
 
-    def _on_answer(self, frame: agent.Frame) -> None:
-        value = json.loads(frame.payload)
-        process = self._processes.get(frame.channel)
-        waiting = process.started if process else self._requests.get(frame.channel)
-        if waiting is None or waiting.done():
-            if frame.kind == agent.ERROR:
-                self.notices = [*self.notices[-9:], printable(value["message"])]
+    def _on_answer(self, request: _Request, frame: agent.Frame) -> None:
+        if request.reply.done():
             return
         if frame.kind == agent.ERROR:
-            waiting.set_exception(_refusal(value["code"], printable(value["message"])))
-            if process:
-                waiting.exception()  # whoever started it gets it, if that is still this manager
-                process.finish(None, "it was not started")
-                self._processes.pop(frame.channel, None)
+            request.reply.set_exception(_refusal(*read_refusal(frame.payload)))
+            request.reply.exception()  # whoever asked gets it, if it isn't given up by then
+        elif frame.kind == agent.REPLY and frame.channel < agent.FIRST_RESUMER:
+            request.reply.set_result(read_reply(request.operation, frame.payload))
+        elif frame.kind == agent.REPLY:
+            self._on_line(request, frame.payload)
+
+    def _on_line(self, request: _Request, document: bytes) -> None:
+        try:
+            listing = read_listing(request.operation, document)
+        except AgentError as error:
+            request.reply.set_exception(error)
+            request.reply.exception()
             return
-        if process:
-            if not 0 < int(value["pid"]) <= _LARGEST_PID:
-                raise AgentError("no command has that process id")
-            process.pid = int(value["pid"])
-        elif frame.channel >= agent.FIRST_RESUMER:
-            self._adopt(value)
-        waiting.set_result(dict(value))
+        self._adopt(listing)
+        request.reply.set_result(dict(listing.fields))
 
     def _on_stream(self, process: AsyncProcess, frame: agent.Frame) -> None:
         outputs = {agent.STDOUT: process.stdout, agent.STDERR: process.stderr}
+        if frame.kind in (agent.DATA, agent.EOF) and frame.stream not in outputs:
+            raise Breach(f"it sent what a command wrote to a stream {frame.stream}")
         if frame.kind == agent.DATA:
             outputs[frame.stream].feed(frame.payload)
         elif frame.kind == agent.EOF:
             outputs[frame.stream].end()
         elif frame.kind == agent.CREDIT and process.stdin:
-            process.stdin.grant(struct.unpack(">I", frame.payload)[0])
+            process.stdin.grant(read_credit(frame.payload))
         elif frame.kind == agent.CLOSE and process.stdin:
             process.stdin.end()
         elif frame.kind == agent.EXIT:
-            outcome = json.loads(frame.payload)
-            process.finish(_exit(outcome), printable(outcome.get("lost", "")))
+            process.finish(*read_end(frame.payload))
             del self._processes[frame.channel]
+        elif frame.kind == agent.REPLY and not process.started.done():
+            process.pid = read_reply("exec", frame.payload)["pid"]
+            process.started.set_result(process.pid)
+        elif frame.kind == agent.ERROR:
+            self._on_not_started(process, frame)
+
+    def _on_not_started(self, process: AsyncProcess, frame: agent.Frame) -> None:
+        code, message = read_refusal(frame.payload)
+        if process.started.done():
+            self.notices.append(message)
+            return
+        process.started.set_exception(_refusal(code, message))
+        process.started.exception()  # whoever started it gets it, if that is still this manager
+        process.finish(None, "it was not started")
+        self._processes.pop(frame.channel, None)
 
     # the end
 
@@ -377,7 +387,9 @@ class Channel:
             return
         self.ended = why
         starting = [process.started for process in self._processes.values()]
-        for future in [self.hello, *starting, *self._requests.values()]:
+        asked = [request.reply for request in self._requests.values()]
+        futures: list[asyncio.Future[Any]] = [self.hello, *starting, *asked]
+        for future in futures:
             if not future.done():
                 future.set_exception(AgentError(why))
                 future.exception()  # whoever waits gets it; nobody has to
@@ -386,31 +398,7 @@ class Channel:
         self._processes.clear()
 
 
-def _refusal(code: object, message: str) -> Exception:
+def _refusal(code: str, message: str) -> Exception:
     if code in _NOT_STARTED:
-        return CommandNotStarted(message, exit_code=_NOT_STARTED[str(code)], hint=_HINTS.get(str(code), ""))
+        return CommandNotStarted(message, exit_code=_NOT_STARTED[code], hint=_HINTS.get(code, ""))
     return AgentError(f"the guest's agent refused: {message}")
-
-
-def _number(value: object, largest: int) -> int:
-    """`value` if it is a number from 0 to `largest`. Raises AgentError."""
-    if type(value) is not int or not 0 <= value <= largest:
-        raise AgentError(f"{str(value)[:40]!r} is no number from 0 to {largest}")
-    return value
-
-
-def _words(argv: object) -> tuple[str, ...]:
-    """A command line as the guest tells it. Raises AgentError when it has no program."""
-    if type(argv) is not list or not argv:
-        raise AgentError("a command has no argv")
-    return tuple(printable(word) for word in argv)
-
-
-def _exit(outcome: dict[str, Any]) -> Exit | None:
-    """What EXIT says, within the bounds of wait(2); None when the outcome is lost."""
-    if "lost" in outcome:
-        return None
-    code = -int(outcome["signal"]) if "signal" in outcome else int(outcome["status"])
-    if not -64 <= code <= 255:
-        raise AgentError(f"no command ends with status {code}")
-    return Exit(code, int(outcome.get("oom_kills", 0)), int(outcome.get("forks_denied", 0)))

@@ -6,11 +6,13 @@ import asyncio
 import signal as signals
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gavotte.compat import override
 from gavotte.errors import AgentError, CommandLost, GuestError
 from gavotte.guest import agent
+from gavotte.guest.breach import Breach
+from gavotte.guest.liveness import GRACE
 from gavotte.values import dataclass
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class InputStream:
         while rest:
             while not self._credit and self._writable:
                 self._news.clear()
-                await self._news.wait()
+                await self._channel.liveness.over(self._news.wait())
             if not self._open or not self._writable:
                 raise BrokenPipeError("the command reads no more from its stdin")
             piece = rest[: min(self._credit, agent.CHUNK)]
@@ -78,7 +80,11 @@ class InputStream:
                 await self._channel.send(agent.encode(agent.EOF, self._number, stream=agent.STDIN))
 
     def grant(self, count: int) -> None:
+        if not self._open:  # what a terminal is told at its input's end isn't ours to count
+            return
         self._credit += count
+        if self._credit > agent.WINDOW:
+            raise Breach("it took more of a command's input than it was sent")
         self._news.set()
 
     def end(self) -> None:
@@ -99,6 +105,7 @@ class OutputStream:
         self._ended = False
         self._closed = False
         self._news = asyncio.Event()
+        self.watched = True  # see `AsyncProcess.unwatch`
 
     async def read(self, size: int = -1) -> bytes:
         """At most `size` bytes, at least one, as soon as there are any; b"" at the end. Without `size`: all there is
@@ -109,7 +116,7 @@ class OutputStream:
             return b""
         while not self._chunks and not self._ended:
             self._news.clear()
-            await self._news.wait()
+            await (self._channel.liveness.over(self._news.wait()) if self.watched else self._news.wait())
         if not self._chunks:
             return b""
         chunk = self._chunks.popleft()
@@ -167,7 +174,7 @@ class OutputStream:
     def feed(self, data: bytes) -> None:
         self._credit -= len(data)
         if self._credit < 0:
-            raise AgentError("the guest sent more of a stream than it was granted")
+            raise Breach("it sent more of a stream than it was granted")
         if data and not self._closed:
             self._chunks.append(data)
             self._news.set()
@@ -175,9 +182,6 @@ class OutputStream:
     def end(self) -> None:
         self._ended = True
         self._news.set()
-
-
-_END_DEADLINE = 10.0  # seconds in which a killed command's end is told; a guest that doesn't tell isn't waited for
 
 
 class AsyncProcess:
@@ -191,8 +195,9 @@ class AsyncProcess:
         self.stdin: InputStream | None = InputStream(channel, number) if stdin else None
         self.stdout = OutputStream(channel, number, agent.STDOUT)
         self.stderr = OutputStream(channel, number, agent.STDERR)
-        self.started: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._watched = True
 
     @override
     def __repr__(self) -> str:
@@ -213,9 +218,16 @@ class AsyncProcess:
     async def wait(self) -> int:
         """Wait for its end; gives `returncode`. Output that nobody reads can keep it from ending, as in `subprocess`.
 
-        Raises CommandLost when what ran it has gone.
+        Raises CommandLost when what ran it has gone, GuestSilent when the guest doesn't answer any more; it may then be
+        waited for again.
         """
-        return (await asyncio.shield(self._exit)).returncode
+        end = asyncio.shield(self._exit)
+        return (await (self._channel.liveness.over(end) if self._watched else end)).returncode
+
+    def unwatch(self) -> None:
+        """Have all waits for it last until it or the machine ends: they are nobody's errand, and the guest, which may
+        have nothing to do, isn't asked for signs of life."""
+        self._watched = self.stdout.watched = self.stderr.watched = False
 
     async def send_signal(self, number: int) -> None:
         """To its process group. SIGKILL ends all that it started as well, whatever session that is in."""
@@ -234,16 +246,17 @@ class AsyncProcess:
             await self._channel.request("window", target=self.number, size=[rows, columns])
 
     async def close(self) -> None:
-        """End it, with all that it started, if it still runs."""
+        """End it, with all that it started, if it still runs. A guest that doesn't tell its end isn't waited for any
+        longer than GRACE, whatever else it does."""
         if self._exit.done():
             return
         try:
-            for stream in (self.stdout, self.stderr):  # else its end would wait until all that it wrote is read
-                await stream.close()
-            await self.kill()
-            async with asyncio.timeout(_END_DEADLINE):
+            async with asyncio.timeout(GRACE):
+                for stream in (self.stdout, self.stderr):  # else its end would wait until all that it wrote is read
+                    await stream.close()
+                await self.kill()
                 await self.wait()
-        except (CommandLost, AgentError, TimeoutError):
+        except (GuestError, TimeoutError):
             pass  # the guest has gone, and the command with it, or it keeps the end to itself
 
     async def __aenter__(self) -> AsyncProcess:
@@ -262,7 +275,7 @@ class AsyncProcess:
                 stream.end()
         if pid:
             self.pid = pid
-            self.started.set_result({"pid": pid})
+            self.started.set_result(pid)
 
     def finish(self, exit: Exit | None, lost: str = "") -> None:
         if not self._exit.done():

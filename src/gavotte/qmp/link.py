@@ -32,7 +32,8 @@ class Link:
         self._rest = memoryview(b"")  # of the command that is on its way
         self._room: asyncio.Future[None] | None = None  # waits until the socket takes something
         self.closed = False
-        self._loop.add_reader(sock, self._on_readable)
+        self._paused = True
+        self.resume()
 
     async def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
         """Wait for a turn and for room; return when the first byte has left, with all `fds` attached to it.
@@ -65,6 +66,18 @@ class Link:
             self._finish_rest()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+
+    def pause(self) -> None:
+        """Read no more, not even the end, until `resume`: the peer waits meanwhile."""
+        if not self.closed and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._sock)
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self.closed and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._sock, self._on_readable)
 
     def _write(self, data: bytes | memoryview, fds: Sequence[int] = ()) -> int:
         """Count the bytes that the socket takes now."""

@@ -117,10 +117,10 @@ async def wait_for_agent(vm: QemuVm, seconds: float) -> Channel:
                 hint="look at its console with --verbose --append 'loglevel=7', or allow more time (--boot-timeout); "
                 "`gavotte check --probe` finds out whether guests run on this host at all",
             )
-        hello = channel.hello.result()
-        if hello.get("protocol") != agent.PROTOCOL:
+        protocol = channel.hello.result()
+        if protocol != agent.PROTOCOL:
             raise AgentError(
-                f"the guest's agent speaks protocol {hello.get('protocol')!r}, this Gavotte {agent.PROTOCOL}",
+                f"the guest's agent speaks protocol {protocol}, this Gavotte {agent.PROTOCOL}",
                 hint="rebuild the image: gavotte image build",
             )
         return channel

@@ -71,7 +71,7 @@ async def _taken(vm: Hypervisor, channel: Channel, cpus: int, memory: int) -> Si
 
 async def _size(channel: Channel, cpus: int) -> Size:
     reply = await channel.request("online", cpus=cpus)
-    return Size(cpus=int(reply["cpus"]), memory=int(reply["memory"]))
+    return Size(cpus=reply["cpus"], memory=reply["memory"])
 
 
 def _check_memory(spec: Spec, size: int) -> int:

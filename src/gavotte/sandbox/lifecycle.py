@@ -12,8 +12,9 @@ from typing import Any, Self
 
 from gavotte.compat import override
 from gavotte.errors import ForeignProcess, GavotteError, StateError, UsageError
-from gavotte.guest.channel import Channel, EndedCommand
+from gavotte.guest.channel import Channel
 from gavotte.guest.command import AsyncProcess
+from gavotte.guest.replies import EndedCommand
 from gavotte.hypervisor.devices import Device, Latent
 from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.vm import QemuVm
@@ -151,7 +152,8 @@ class AsyncSandbox:
         where = (directory.path, self.phases, self._have_machine, headstart)
         starter = Starter(self.name, self.spec, self.accel, binary, files, *where)
         started = await starter.start(sealed=sealed)
-        self._vm, self._channel, self.root_size = started.vm, started.channel, started.root_size
+        self._take(started.vm, started.channel)
+        self.root_size = started.root_size
         self.template, self.cold_reason = started.template, started.cold
         self._stack.push_async_callback(self._stop)
         if started.token is not None:
@@ -162,6 +164,11 @@ class AsyncSandbox:
 
     def _have_machine(self, vm: QemuVm) -> None:
         self._vm = vm
+
+    def _take(self, vm: QemuVm, channel: Channel) -> None:
+        self._vm, self._channel = vm, channel
+        channel.liveness.runs = lambda: vm.state is VmState.RUNNING
+        channel.liveness.console = lambda: vm.console
 
     @classmethod
     async def attach(cls, name: str, *, directory: RunDirectory | None = None) -> Self:
@@ -178,7 +185,7 @@ class AsyncSandbox:
             if directory is None:
                 directory = box._directory = RunDirectory.attach(run_root() / name)
                 undo.callback(directory.leave)
-            box._vm, box._channel = await attach_machine(directory.path, kept.token)
+            box._take(*await attach_machine(directory.path, kept.token))
             undo.pop_all()
         if box._directory is not None:
             box._stack.enter_context(box._directory)

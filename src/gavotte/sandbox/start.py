@@ -139,7 +139,7 @@ class Starter:
             with self.phases.phase("setup"):
                 token = self._token()
                 reply = await channel.request("setup", root=ROOT, hostname=self.name, time=time.time(), token=token)
-            return Started(vm, channel, int(reply["root_size"]), token, cold=why)
+            return Started(vm, channel, reply["root_size"], token, cold=why)
         except BaseException:
             await channel.close()
             await vm.stop(force=True)

@@ -29,6 +29,7 @@ from collections import namedtuple
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     Json = Any  # decoded: the shape is checked where it is used
@@ -40,6 +41,7 @@ HEADER = struct.Struct(">HBBII")
 MAX_PAYLOAD = 4 << 20  # a request carries argv and env, which Linux bounds at about 2 MiB (execve(2), ARG_MAX)
 PAGE, CHUNK = os.sysconf("SC_PAGE_SIZE"), 64 << 10  # CHUNK: the largest DATA payload that either end sends
 WINDOW = 1 << 20  # initial credit of each stream
+MAX_LISTING = 1 << 20  # the largest REPLY: what a new manager is told of the commands
 
 HELLO = 1  # agent -> host, once: {"protocol": 1, "kernel": …}
 REQUEST, REPLY = 2, 3  # host -> agent: {"op": …}; answered on the same channel by REPLY or ERROR
@@ -99,29 +101,33 @@ def from_json(document: bytes) -> Json:
 class Decoder:
     """Bytes in, frames out. What isn't a frame is skipped up to the next header and counted in `skipped`."""
 
-    def __init__(self, limit: int = MAX_PAYLOAD) -> None:
+    def __init__(self, limit: int = MAX_PAYLOAD, limits: Mapping[int, int] | None = None) -> None:
+        """`limit` is the largest payload in bytes, but for the kinds that `limits` has."""
         self.limit = limit
+        self._limits = limits or {}
         self.skipped = 0
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes, in order. Holds at most one frame of `limit` bytes back."""
+        return list(self.frames(data))
+
+    def frames(self, data: bytes) -> Iterator[Frame]:
+        """The same, one by one. All of them are to be taken before there is more."""
         buffer = self._buffer
         buffer += data
-        frames = []
         start = 0
         while len(buffer) - start >= HEADER.size:
             magic, kind, stream, channel, length = HEADER.unpack_from(buffer, start)
-            if magic != MAGIC or length > self.limit:
+            if magic != MAGIC or length > self._limits.get(kind, self.limit):
                 start = self._resync(start + 1)
                 continue
             end = start + HEADER.size + length
             if len(buffer) < end:
                 break
-            frames.append(Frame(kind, channel, stream, bytes(buffer[start + HEADER.size : end])))
+            yield Frame(kind, channel, stream, bytes(buffer[start + HEADER.size : end]))
             start = end
         del buffer[:start]
-        return frames
 
     def _resync(self, start: int) -> int:
         found = self._buffer.find(MAGIC.to_bytes(2, "big"), start)

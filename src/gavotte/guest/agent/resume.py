@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gavotte.guest.agent import DATA, EOF, EXIT, HEADER, NOTICE, STDERR, STDOUT, WINDOW
+from gavotte.guest.agent import DATA, EOF, EXIT, HEADER, MAX_LISTING, NOTICE, STDERR, STDOUT, WINDOW, to_json
 from gavotte.guest.agent.streams import MOST_OF_ARGV, shortened
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gavotte.guest.agent import Json
     from gavotte.guest.agent.streams import Command
 
-ROOM = 1 << 19  # characters of all argv together: the answer is one frame
+ROOM = 1 << 19  # characters of all argv together
 
 
 class TokenCutter:
@@ -85,18 +85,22 @@ def restore_credit(command: Command, channel: int, unsent: Unsent) -> None:
         command.inlet.owed = 0
 
 
-def listing(running: Mapping[int, Command], ended: Mapping[int, Command], unsent: Unsent) -> Json:
-    """The commands that a new manager will hear of, as they are before the unsent frames, and the last exits."""
-    room = min(MOST_OF_ARGV, ROOM // (len(running) + len(ended) + 1))
+def listing(running: Mapping[int, Command], ended: Mapping[int, Command], unsent: Unsent, last: int) -> bytes:
+    """The commands that a new manager will hear of, as they are before the unsent frames, and the last exits; as JSON
+    that is one frame, however little of each argv that leaves."""
     known = {**{channel: command for channel, command in ended.items() if channel in unsent.exits}, **running}
-    return {
-        "commands": [describe(channel, command, unsent, room) for channel, command in known.items()],
-        "exits": [
+    gone = {channel: command for channel, command in ended.items() if channel not in unsent.exits}
+    room = min(MOST_OF_ARGV, ROOM // (len(known) + len(gone) + 1))
+    while True:
+        exits = [
             {"channel": channel, "pid": command.pid, "argv": shortened(command.argv, room), **(command.exit or {})}
-            for channel, command in ended.items()
-            if channel not in unsent.exits
-        ],
-    }
+            for channel, command in gone.items()
+        ]
+        commands = [describe(channel, command, unsent, room) for channel, command in known.items()]
+        document = to_json({"last": last, "commands": commands, "exits": exits})
+        if len(document) <= MAX_LISTING or room <= 1:
+            return document
+        room = max(1, room // 4)
 
 
 def describe(channel: int, command: Command, unsent: Unsent, room: int) -> Json:

@@ -28,6 +28,7 @@ from gavotte.guest.agent import (
     STDOUT,
     TOKEN_LENGTH,
     Decoder,
+    encode,
     encode_json,
     from_json,
 )
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 RESERVE = 40 << 20  # bytes kept from commands: with less, the guest reads its programs over and over, not running any
 LEAST = 24 << 20  # bytes that commands have in the smallest guest
 
+LONGEST_MESSAGE = 1000  # characters
 MOST_ENDED = 64  # commands whose end is kept for the next manager
 
 
@@ -157,7 +159,7 @@ class Agent:
             self.refuse(frame.channel, "malformed", f"the request makes no sense: {error!r}")
 
     def refuse(self, channel: int, code: str, message: str) -> None:
-        self.send(encode_json(ERROR, channel, {"code": code, "message": message}))
+        self.send(encode_json(ERROR, channel, {"code": code, "message": message[:LONGEST_MESSAGE]}))
 
     def request(self, channel: int, request: dict[str, Json], document: bytes) -> None:
         operation = getattr(self, f"op_{request['op']}", None)
@@ -230,6 +232,10 @@ class Agent:
             from gavotte.guest.agent.resume import TokenCutter
 
             self.cutter = TokenCutter(token)
+
+    def op_ping(self, _channel: int, _request: dict[str, Json]) -> Json:
+        """A sign of life."""
+        return {}
 
     def op_settle(self, channel: int, _request: dict[str, Json]) -> Json:
         """Reply when a process stands by for the next command, and nothing is under way."""
@@ -388,8 +394,8 @@ class Agent:
         from gavotte.guest.agent import resume
 
         unsent = resume.Unsent(frame for frame in self.backlog.queue if not frame.startswith(self.token))
-        answer = {"last": self.last_channel, **resume.listing(self.commands, self.ended, unsent)}
-        self.backlog.replace([self.token + encode_json(REPLY, channel, answer), *unsent.frames])
+        listing = resume.listing(self.commands, self.ended, unsent, self.last_channel)
+        self.backlog.replace([self.token + encode(REPLY, channel, listing), *unsent.frames])
         self.flush()
         for number, command in list(self.commands.items()):
             resume.restore_credit(command, number, unsent)

@@ -220,6 +220,7 @@ class Keeper:
         if command is None:
             await asyncio.get_running_loop().create_future()
             return
+        command.unwatch()
         await asyncio.gather(self._copy(command.stdout), self._copy(command.stderr))
         await command.wait()
         if command.exit is not None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
-from gavotte.errors import AgentError, CommandTimeout, GuestError
+from gavotte.errors import AgentError, CommandTimeout, GuestError, GuestSilent
 from gavotte.guest.command import AsyncProcess, Exit, OutputStream
 from gavotte.sandbox.keeper.connection import Connection
 from gavotte.sandbox.keeper.wire import CHUNK, ERR, IN, MESSAGE, OUT, WINDOW, Malformed, decode_message, encode
@@ -83,7 +83,7 @@ class Session:
                 self._waiting -= len(data)
                 await self._connection.tell(credit=len(data))
             await stdin.close()
-        except (BrokenPipeError, AgentError):
+        except (BrokenPipeError, AgentError, GuestSilent):
             await self._connection.tell(closed=True)
 
     async def _next_input(self) -> bytes:
@@ -127,6 +127,7 @@ class Session:
 
 async def hang_up(process: AsyncProcess, *, paused: bool = False) -> None:
     """As when a terminal is closed; then wait for the end of one that goes on all the same. Its output goes nowhere."""
+    process.unwatch()
     if not paused:  # nothing would answer
         await _attempt(process.send_signal(signal.SIGHUP))
     if process.stdin is not None:
@@ -137,7 +138,7 @@ async def hang_up(process: AsyncProcess, *, paused: bool = False) -> None:
 async def _attempt(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
-    except AgentError:
+    except (AgentError, GuestSilent):
         pass  # the command's end tells why
 
 

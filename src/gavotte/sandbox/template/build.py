@@ -110,7 +110,7 @@ async def _boot(vm: QemuVm, seconds: float, token: str) -> tuple[bytes, int]:
             await _run(channel, argv)
         await set_clock(channel)
         await channel.request("settle", deadline=seconds)
-        return await vm.freeze(), int(reply["root_size"])
+        return await vm.freeze(), reply["root_size"]
     finally:
         await channel.close()
         await asyncio.shield(vm.stop(force=True))

@@ -56,7 +56,7 @@ async def clone_template(
         else:
             own = {"seed": os.urandom(SEED_LENGTH).hex(), "shift": shift, "hostname": name}
             channel, answer = await Channel.restore(*line, {**told, **own}, _PATIENCE)
-        return Clone(channel, int(answer["root_size"]))
+        return Clone(channel, answer["root_size"])
     except BaseException:
         await asyncio.shield(vm.stop(force=True))
         raise

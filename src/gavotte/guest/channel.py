@@ -43,7 +43,8 @@ _HINTS = {
     "no-cwd": "name a directory that the guest has",
 }
 _ABANDON = 1.0  # seconds that a line which takes nothing delays the error
-_MOST_FRAMES = 64  # for which the loop's other work waits; small ones, as all that come are 64 KiB at most
+_TURN = 16 << 10  # how much the loop's other work waits for: bytes of what has to be decoded, and for each frame
+_FRAME = 256
 _MOST_NOTICES = 10
 
 
@@ -277,10 +278,12 @@ class Channel:
         """Act on what came, some frames at once: more wait for the loop's next turn, and what follows in the socket."""
         if self.ended is not None:
             return
+        done = 0
         with self._breaches_end_it():
-            for count, frame in enumerate(self._frames, 1):
+            for frame in self._frames:
                 self._handle(frame)
-                if count == _MOST_FRAMES:
+                done += _FRAME if frame.kind == agent.DATA else _FRAME + len(frame.payload)
+                if done >= _TURN:
                     self._link.pause()
                     asyncio.get_running_loop().call_soon(self._take_some)
                     return

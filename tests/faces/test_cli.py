@@ -74,6 +74,16 @@ def test_a_usage_error_names_the_culprit_and_has_a_status_that_is_no_commands(wo
     assert_refused(gavotte(*words), 125 if words[:1] == ["run"] else 2, culprit)
 
 
+@pytest.mark.parametrize("words", [["-v", ".:/work"], ["-v.:/work"], ["--volume=.:/work"], ["--volume", ".:/work"]])
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_a_volume_is_refused_with_what_there_is_instead_and_not_taken_for_verbose(
+    command: str, words: list[str]
+) -> None:
+    ended = gavotte(command, *words, "--", "true")
+    assert_refused(ended, 125 if command == "run" else 2, "--volume" if "--volume" in words[0] else "-v")
+    assert b"gavotte.Share" in ended.stderr
+
+
 @pytest.mark.parametrize(
     "words", [["--no-such-option", "lab", "--", "true"], ["nobody", "--", "true"], ["n b", "--", "true"], ["lab"], []]
 )

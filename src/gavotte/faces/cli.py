@@ -280,6 +280,21 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(_unlike_the_command(UsageError.exit_code, self.prog.rpartition(" ")[2]))
 
 
+class _Lacking(argparse.Action):
+    """An option that podman has and Gavotte doesn't: refused with what there is instead."""
+
+    def __init__(self, *, hint: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._hint = hint
+
+    @override
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> NoReturn:
+        raise UsageError(f"{option} isn't there yet", hint=self._hint)
+
+
+_SHARES = "share a directory from Python: gavotte.Share among the devices of a Sandbox; --verbose has no short form"
+
+
 def _parser(first: list[str]) -> argparse.ArgumentParser:
     """A parser of the command that is the `first` word; of all of them, to list them, where it is none."""
     from gavotte import __version__
@@ -386,7 +401,8 @@ def _add_command_options(parser: argparse.ArgumentParser) -> None:
         "-i", "--interactive", action="store_true", help="pass a terminal's input on (pipes and files always are)"
     )
     group.add_argument("-t", "--tty", action="store_true", help="give it a terminal; implies -i")
-    group.add_argument("-v", "--verbose", action="store_true", help="show phases with times, and the guest's console")
+    group.add_argument("--verbose", action="store_true", help="show phases with times, and the guest's console")
+    group.add_argument("-v", "--volume", action=_Lacking, help=argparse.SUPPRESS, hint=_SHARES)
     group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
 
 

@@ -107,6 +107,34 @@ def test_a_keeper_that_is_killed_is_replaced_and_its_command_goes_on_to_its_end(
         assert nothing_is_left("orphan")
 
 
+WRITER = """
+import os, sys, time
+for number in range(60_000):
+    print(number, flush=number % 7 == 0)
+    if number % 3 == 0:
+        print("x", end="", file=sys.stderr, flush=True)
+    if number % 1000 == 0 and not os.path.exists("/tmp/enough"):
+        time.sleep(0.2)
+"""
+
+
+def test_no_line_of_a_command_is_lost_or_doubled_though_its_keepers_are_killed_while_it_writes() -> None:
+    with detached("writing", "python3", "-c", WRITER) as entry:
+        for _ in range(6):
+            until = time.monotonic() + PATIENCE
+            length = len(said("logs", "writing"))
+            while len(said("logs", "writing")) == length:
+                assert time.monotonic() < until
+            kill(find_entry("writing").keeper)
+            said("exec", "writing", "--", "true")
+        gavotte("exec", "writing", "--", "touch", "/tmp/enough")  # which its end may overtake
+        assert register_says("writing", "exited")["status"] == 0
+        log = said("logs", "writing")
+        assert log.count("x") == 20_000  # which may be in the middle of a line
+        assert log.replace("x", "").splitlines() == [str(number) for number in range(60_000)]
+        assert not (entry.path / "command.log.mark").exists()
+
+
 def test_a_machine_that_is_killed_or_panics_is_dead_and_says_why() -> None:
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(gavotte, *RUN, "--name", "panicked")  # it boots meanwhile

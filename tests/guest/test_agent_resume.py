@@ -32,11 +32,11 @@ class Managed:
         while count:
             count -= len(self.process.sock.recv(count))
 
-    def take_over(self, *, token: bytes = TOKEN) -> tuple[Line, dict[str, Any]]:
+    def take_over(self, *, token: bytes = TOKEN, **fields: Any) -> tuple[Line, dict[str, Any]]:
         """A new manager's line, and what it was told. What an earlier one left on the line is read away."""
         self.resumed += 1
         number = FIRST + self.resumed
-        line = Line.taken_over(self.process, token, number, {"op": "resume"})
+        line = Line.taken_over(self.process, token, number, {"op": "resume", **fields})
         listing = line.answer(number)
         line._last = listing["last"]
         return line, listing
@@ -167,6 +167,57 @@ def test_output_that_waited_is_given_on_whole_and_in_order(managed: Managed) -> 
     whole = "".join(f"{n}\n" for n in range(1, 500001)).encode()
     assert whole.endswith(outcome.stdout)  # what the line had taken before is lost, and nothing behind it
     assert len(whole) - len(outcome.stdout) < 2 * agent.WINDOW
+
+
+COUNTED = "seq 300000; seq -w 99999 >&2; exit 3"
+WRITTEN = {
+    agent.STDOUT: "".join(f"{n}\n" for n in range(1, 300001)).encode(),
+    agent.STDERR: "".join(f"{n:05}\n" for n in range(1, 100000)).encode(),
+}
+
+
+def test_retained_output_comes_again_from_where_a_new_manager_has_it_and_so_does_the_end(managed: Managed) -> None:
+    """Each manager loses the last frames that it had taken, and the first that sees the end loses that."""
+    line, _ = managed.take_over()
+    channel = line.spawn("sh", "-c", COUNTED, retain=True)
+    got, exits = dict.fromkeys(WRITTEN, b""), 0
+    while exits < 2:
+        frames = [line.take(channel)]
+        while len(frames) < 12 and frames[-1].kind != agent.EXIT:
+            frames.append(line.take(channel))
+        exits += frames[-1].kind == agent.EXIT
+        losing = 3 if exits < 2 else 0
+        for frame in frames[: len(frames) - losing]:
+            if frame.kind == agent.DATA:
+                got[frame.stream] += frame.payload
+                line.grant(channel, len(frame.payload), frame.stream)
+        if exits < 2:
+            line, listing = managed.take_over(stored={str(channel): [len(data) for data in got.values()]})
+            assert commands(listing)[channel]["at"] == [len(data) for data in got.values()]
+    assert json.loads(frames[-1].payload) == {"status": 3}
+    assert got == WRITTEN
+
+
+def test_what_is_retained_is_bounded_and_where_it_begins_is_told(managed: Managed) -> None:
+    line, _ = managed.take_over()
+    channel = line.spawn("sh", "-c", "yes | head -c 3000000", retain=True)
+    assert line.finish(channel).status == 0
+    line, listing = managed.take_over(stored={str(channel): [5, 0]})
+    at, _ = commands(listing)[channel]["at"]
+    assert 3_000_000 - agent.WINDOW <= at <= 3_000_000
+    for _ in range(10):
+        line.finish(line.spawn("true", retain=True))
+    line, listing = managed.take_over()
+    assert len([one for one in listing["commands"] if "at" in one]) <= 4
+
+
+@pytest.mark.parametrize("stored", [[1], {"1": 5}, {"x": [0, 0]}, {"1": [0]}, {"1": ["0", None]}])
+def test_a_manager_that_says_nonsense_of_what_it_has_is_refused(managed: Managed, stored: Any) -> None:
+    line, _ = managed.take_over()
+    with pytest.raises(Refused, match="malformed"):
+        line.ask("resume", stored=stored)
+    other, _ = managed.take_over(stored={"1": [-5, 1 << 80]})
+    assert other.run("echo", "fine").stdout == b"fine\n"
 
 
 def test_a_new_manager_gets_a_full_window_of_output(managed: Managed) -> None:

@@ -21,6 +21,7 @@ from tests.support.agents import DEADLINE, SETUP, AgentProcess, skip_unless_poss
 from tests.support.channels import Peer
 
 TOKEN = "f00dfeed" * 4
+NUMBERS = "".join(f"{n}\n" for n in range(1, 200_001)).encode()
 KNOWN: dict[str, Any] = {
     "channel": 5,
     "pid": 9,
@@ -37,6 +38,7 @@ BAD: dict[str, list[object]] = {
     "pid": [-1, 1 << 23, None],
     "argv": [[], "cat", None],
     "stdin": [-1, agent.WINDOW + 1, True],
+    "at": [7, [1], [1, 2, 3], [-1, 0], ["1", 0], [0, 1 << 63]],
 }
 
 
@@ -93,6 +95,20 @@ def test_commands_and_exits_are_known_again_and_output_that_comes_with_the_answe
             (ended,) = attached.exits
             assert (ended.number, ended.pid, ended.argv, ended.exit and ended.exit.returncode) == (4, 8, ("false",), 1)
             assert attached.processes == {}
+
+    asyncio.run(main())
+
+
+def test_a_command_that_ends_right_behind_the_answer_is_known_all_the_same() -> None:
+    async def main() -> None:
+        async with attaching() as (task, peer, number):
+            frames = agent.encode(agent.DATA, 5, b"late", agent.STDOUT) + agent.encode(agent.EOF, 5, b"", agent.STDOUT)
+            listing = {**LISTING, "commands": [{**KNOWN, "at": [1000, 20]}]}
+            await peer.write(answer(number, listing) + frames + agent.encode_json(agent.EXIT, 5, {"status": 3}))
+            (process,) = (await task).adopted.values()
+            assert (process.stdout.offset, process.stderr.offset) == (1000, 20)
+            assert await process.stdout.read() == b"late"
+            assert await process.wait() == 3
 
     asyncio.run(main())
 
@@ -215,6 +231,35 @@ def test_a_line_that_breaks_meanwhile_is_an_error() -> None:
             peer.sock.close()
             with pytest.raises(AgentError, match="broke"):
                 await task
+
+    asyncio.run(main())
+
+
+def test_the_real_agent_sends_retained_output_again_until_it_was_read_and_done_with() -> None:
+    skip_unless_possible()
+
+    async def main() -> None:
+        with AgentProcess() as process:
+            first = Channel(process.sock.dup(), words)
+            await first.hello
+            await first.request("setup", time=time.time(), token=TOKEN, **SETUP)
+            argv = ["sh", "-c", "seq 200000; seq 5 >&2; exit 6"]
+            command = await first.spawn(argv, env={}, retain=True)
+            read = await command.stdout.read(30_001)
+            await first.close()
+            stored = {command.number: (len(read), 0)}
+            second = await Channel.attach(process.sock.dup(), TOKEN, words, DEADLINE, stored)
+            again = second.adopted[command.number]
+            assert (again.stdout.offset, again.stderr.offset) == (len(read), 0)
+            assert read + await again.stdout.read() == NUMBERS
+            assert await again.stderr.read() == b"1\n2\n3\n4\n5\n"
+            assert await again.wait() == 6
+            await second.close()
+            third = await Channel.attach(process.sock.dup(), TOKEN, words, DEADLINE)
+            last = third.adopted[command.number]
+            assert last.stdout.offset is not None
+            assert NUMBERS[last.stdout.offset :] == await last.stdout.read()  # from the last that was done with
+            await third.close()
 
     asyncio.run(main())
 

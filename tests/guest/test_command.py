@@ -88,18 +88,20 @@ def test_iteration_gives_every_byte_once_and_ends() -> None:
     run(main)
 
 
-def test_what_was_read_is_given_back_as_credit_and_never_more() -> None:
+def test_what_was_read_before_is_given_back_as_credit_when_more_is_read_and_never_more() -> None:
     async def main() -> None:
         async with running() as (process, peer, number):
             received = granted = 0
             for _ in range(40):
-                await write_out(peer, number, bytes(agent.CHUNK), end=False)
-                received += len(await process.stdout.read(agent.CHUNK))
+                reading = asyncio.create_task(process.stdout.read(agent.CHUNK))
+                await asyncio.sleep(0)  # it begins: what the last one gave is done with
                 while received - granted >= agent.WINDOW // 4:
                     frame = await peer.read()
                     assert (frame.kind, frame.channel, frame.stream) == (agent.CREDIT, number, agent.STDOUT)
                     granted += struct.unpack(">I", frame.payload)[0]
                     assert granted <= received
+                await write_out(peer, number, bytes(agent.CHUNK), end=False)
+                received += len(await reading)
 
     run(main)
 

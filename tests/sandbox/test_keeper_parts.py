@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gavotte
 from gavotte import errors
+from gavotte.guest.agent import STDERR, STDOUT
 from gavotte.qemu.pids import ProcessId
+from gavotte.qemu.rotation import RotatedFile
 from gavotte.sandbox import register
 from gavotte.sandbox.keeper.client import connect, directory_fd
-from gavotte.sandbox.keeper.log import BoundedLog, read_log
+from gavotte.sandbox.keeper.log import BoundedLog, CommandLog, read_log
 from gavotte.sandbox.keeper.wire import (
     ERR,
     HEADER,
@@ -144,6 +147,94 @@ def test_a_log_on_a_full_disk_drops_and_counts_and_goes_on(tmp_path: Path) -> No
     log.close()
     assert log.dropped == 4
     assert (tmp_path / "log").read_bytes() == b"kept"
+
+
+ROTATED = 200  # bytes: a file is full before the end of the story, and none is dropped
+
+
+PIECES = st.tuples(st.sampled_from([STDOUT, STDERR]), st.integers(10, 30))  # of which stream, and how long
+
+
+class Killed(BaseException):
+    """Where a process would end by SIGKILL."""
+
+
+def continued(path: Path) -> CommandLog:
+    log = CommandLog(path, ROTATED)
+    log.recover()
+    return log
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(PIECES, min_size=6, max_size=12), data=st.data())
+def test_each_byte_of_a_command_is_in_its_log_once_wherever_its_writer_was_killed(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("logs") / "command.log"
+    log = CommandLog(path, ROTATED)
+    sent = {STDOUT: b"", STDERR: b""}
+    for stream, size in pieces:
+        sent[stream] += bytes(next(LETTERS[stream]) for _ in range(size))
+        piece = sent[stream][log.stored[stream] :]
+        with pytest.MonkeyPatch.context() as patch, suppress(Killed):
+            kill_in(patch, data.draw(st.sampled_from(["", "room", "note", "write"])), data.draw(st.integers(0, 30)))
+            log.write(stream, piece)
+        log.close()
+        log = continued(path)
+        log.write(stream, sent[stream][log.stored[stream] :])
+        log.close()
+    kept = b"".join(read_log(path))
+    assert bytes(byte for byte in kept if byte < 97) == sent[STDOUT]
+    assert bytes(byte for byte in kept if byte >= 97) == sent[STDERR]
+
+
+LETTERS = {STDOUT: itertools.cycle(range(65, 91)), STDERR: itertools.cycle(range(97, 123))}
+
+
+def kill_in(patch: pytest.MonkeyPatch, where: str, count: int) -> None:
+    """Behind making room, behind the mark, or when so many bytes are written."""
+
+    def killed_behind(act: Callable[..., object]) -> Callable[..., object]:
+        def acted(*args: object) -> object:
+            act(*args)
+            raise Killed
+
+        return acted
+
+    def killed_in_the_middle(self: RotatedFile, data: bytes) -> int:
+        whole(self, data[:count])
+        raise Killed
+
+    whole = RotatedFile.write
+    if where == "room":
+        patch.setattr(RotatedFile, "make_room", killed_behind(RotatedFile.make_room))
+    elif where == "note":
+        patch.setattr(CommandLog, "_note", killed_behind(CommandLog._note))
+    elif where == "write":
+        patch.setattr(RotatedFile, "write", killed_in_the_middle)
+
+
+def test_what_is_missing_of_a_commands_output_is_told_where_it_would_be(tmp_path: Path) -> None:
+    log = CommandLog(tmp_path / "command.log", 1000)
+    log.write(STDOUT, b"half a ")
+    log.skip_to(STDOUT, 107)
+    log.write(STDERR, b"rest\n")
+    log.close()
+    (tmp_path / "command.log").rename(tmp_path / "old")
+    (tmp_path / "command.log").symlink_to("/nowhere/to/be/found")
+    log.write(STDOUT, b"lost on a full disk")
+    assert log.stored == {STDOUT: 126, STDERR: 5}
+    (tmp_path / "command.log").unlink()
+    log.write(STDOUT, b"fine\n")
+    log.close()
+    assert (tmp_path / "old").read_bytes() == b"half a \n[gavotte: 100 bytes of output are missing here]\nrest\n"
+    assert (tmp_path / "command.log").read_bytes() == b"[gavotte: 19 bytes of output are missing here]\nfine\n"
+
+
+def test_a_log_that_was_never_marked_says_so(tmp_path: Path) -> None:
+    assert not CommandLog(tmp_path / "command.log", 100).recover()
+    (tmp_path / "command.log.mark").write_bytes(b"short")
+    assert not CommandLog(tmp_path / "command.log", 100).recover()
 
 
 def test_a_log_that_was_never_written_is_empty(tmp_path: Path) -> None:

@@ -74,19 +74,27 @@ class Channel:
         self.hello: asyncio.Future[int] = asyncio.get_running_loop().create_future()  # the agent's protocol
         self.ended: str | None = None
         self.notices: deque[str] = deque(maxlen=_MOST_NOTICES)  # what the agent reported by itself
+        self.adopted: Mapping[int, AsyncProcess] = {}  # the commands that ran at `attach`, also if they have ended
         self.exits: tuple[EndedCommand, ...] = ()  # the last commands that ended before `attach`, oldest first
 
     @classmethod
     async def attach(
-        cls, sock: socket.socket, token: str, last_words: Callable[[], Awaitable[str]], deadline: float = 30.0
+        cls,
+        sock: socket.socket,
+        token: str,
+        last_words: Callable[[], Awaitable[str]],
+        deadline: float = 30.0,
+        stored: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     ) -> Channel:
         """The line to an agent that another manager has set up with this `token`, 16 bytes in hex.
 
         Its commands go on in `processes`, its last exits are in `exits`. Output is lost as far as the line had taken
-        it when it broke. Raises AgentError on a broken line, and at the deadline when the agent doesn't know the token
-        or the other manager still has the line. Owns `sock` in any case.
+        it when it broke; that of a command which was spawned with `retain` comes from where `stored` says, by channel,
+        how many bytes of stdout and stderr are known already. Raises AgentError on a broken line, and at the deadline
+        when the agent doesn't know the token or the other manager still has the line. Owns `sock` in any case.
         """
-        channel, _ = await cls._taken(sock, token, last_words, deadline, "resume", {})
+        fields = {"stored": {str(number): list(offsets) for number, offsets in stored.items()}} if stored else {}
+        channel, _ = await cls._taken(sock, token, last_words, deadline, "resume", fields)
         return channel
 
     @classmethod
@@ -200,15 +208,19 @@ class Channel:
         user: str = "0",
         stdin: bool = False,
         tty: tuple[int, int] | None = None,
+        retain: bool = False,
         deadline: float = 60.0,
     ) -> AsyncProcess:
-        """Start a command; returns when it runs. `tty` is (rows, columns) of a terminal for it.
+        """Start a command; returns when it runs. `tty` is (rows, columns) of a terminal for it. With `retain`, the
+        agent keeps what it wrote until we have read it, and read again: see `attach`.
 
         Raises CommandNotStarted (not found, not executable, no such user or directory) and AgentError.
         """
         number = next(self._numbers)
         process = AsyncProcess(self, number, list(argv), stdin)
         fields = {"argv": list(argv), "env": env, "cwd": cwd, "user": user, "window": agent.WINDOW}
+        if retain:
+            fields["retain"] = True
         self._processes[number] = process
         try:
             async with asyncio.timeout(deadline):
@@ -307,8 +319,9 @@ class Channel:
             if one.number in self._processes:
                 raise Breach(f"it has two commands on channel {one.number}")
             process = AsyncProcess(self, one.number, list(one.argv), stdin=False)
-            process.adopt(one.pid, one.stdin, one.stdout, one.stderr)
+            process.adopt(one.pid, one.stdin, one.stdout, one.stderr, one.at)
             self._processes[one.number] = process
+        self.adopted = dict(self._processes)
         self.exits = listing.exits
 
     def _handle(self, frame: agent.Frame) -> None:

@@ -106,14 +106,16 @@ class OutputStream:
         self._closed = False
         self._news = asyncio.Event()
         self.watched = True  # see `AsyncProcess.unwatch`
+        self.offset: int | None = None  # of a retained stream that was taken over: how many bytes came before these
 
     async def read(self, size: int = -1) -> bytes:
         """At most `size` bytes, at least one, as soon as there are any; b"" at the end. Without `size`: all there is
-        until the end."""
+        until the end. What was read before is done with then: the guest has no more need of what it retains of it."""
         if size < 0:
             return b"".join([chunk async for chunk in self])
         if size == 0:
             return b""
+        await self._give_back()
         while not self._chunks and not self._ended:
             self._news.clear()
             await (self._channel.liveness.over(self._news.wait()) if self.watched else self._news.wait())
@@ -123,7 +125,7 @@ class OutputStream:
         if len(chunk) > size:
             self._chunks.appendleft(chunk[size:])
             chunk = chunk[:size]
-        await self._give_back(len(chunk))
+        self._owed += len(chunk)
         return chunk
 
     async def readline(self, limit: int = LONGEST_LINE) -> bytes:
@@ -162,9 +164,8 @@ class OutputStream:
                 self.end()
                 await self._channel.send(agent.encode(agent.CLOSE, self._number, stream=self._stream))
 
-    async def _give_back(self, count: int) -> None:
+    async def _give_back(self) -> None:
         """Grant new credit in a few large steps: each is a message that the guest must handle."""
-        self._owed += count
         if self._owed >= agent.WINDOW // 4 and not self._ended:
             owed, self._owed = self._owed, 0
             self._credit += owed
@@ -267,8 +268,13 @@ class AsyncProcess:
 
     # what the channel learns about it
 
-    def adopt(self, pid: int, stdin_credit: int | None, stdout: bool, stderr: bool) -> None:
-        """Take it as it is where another manager left it. `pid` is 0 if it isn't known to run yet."""
+    def adopt(
+        self, pid: int, stdin_credit: int | None, stdout: bool, stderr: bool, at: tuple[int, int] | None = None
+    ) -> None:
+        """Take it as it is where another manager left it. `pid` is 0 if it isn't known to run yet; `at` are the offsets
+        from which retained stdout and stderr come again."""
+        if at is not None:
+            self.stdout.offset, self.stderr.offset = at
         self.stdin = None if stdin_credit is None else InputStream(self._channel, self.number, stdin_credit)
         for stream, is_open in ((self.stdout, stdout), (self.stderr, stderr)):
             if not is_open:

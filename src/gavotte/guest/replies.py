@@ -58,7 +58,10 @@ class EndedCommand:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that another manager started; `pid` is 0 if it isn't known to run, `stdin` its credit if it is open."""
+    """A command that another manager started; `pid` is 0 if it isn't known to run, `stdin` its credit if it is open.
+
+    `at` are the bytes of retained stdout and stderr that aren't sent again.
+    """
 
     number: int
     pid: int
@@ -66,6 +69,7 @@ class Command:
     stdin: int | None
     stdout: bool
     stderr: bool
+    at: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,16 @@ def _command(one: dict[str, Any], numbers: range) -> Command:
         stdin=None if one.get("stdin") is None else _number(one, "stdin", range(agent.WINDOW + 1)),
         stdout=one.get("stdout") is True,
         stderr=one.get("stderr") is True,
+        at=None if one.get("at") is None else _offsets(one),
     )
+
+
+def _offsets(one: dict[str, Any]) -> tuple[int, int]:
+    offsets = one["at"]
+    if type(offsets) is not list or len(offsets) != 2:
+        raise Breach("a command's 'at' is no pair")
+    stdout, stderr = (_number({"at": offset}, "at", _NUMBERS) for offset in offsets)
+    return stdout, stderr
 
 
 def _ended(one: dict[str, Any], numbers: range) -> EndedCommand:

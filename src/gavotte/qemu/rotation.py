@@ -25,13 +25,18 @@ class RotatedFile:
             self._fd = os.open(self._path, flags, 0o600)
             self._size = os.fstat(self._fd).st_size
 
-    def write(self, data: bytes) -> int:
-        """Append it, or as much as there is room for; gives how much that was. Raises OSError."""
+    def make_room(self, count: int) -> tuple[int, int]:
+        """Have room for so many bytes; the inode and the size of the file that they go to. Raises OSError."""
         self.open()
-        if self._size + len(data) > self._limit:
+        if self._size + count > self._limit:
             self.close()
             self._path.replace(older(self._path))
             self.open()
+        return os.fstat(self._fd).st_ino, self._size
+
+    def write(self, data: bytes) -> int:
+        """Append it, or as much as there is room for; gives how much that was. Raises OSError."""
+        self.make_room(len(data))
         written = os.write(self._fd, data)
         self._size += written
         return written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,13 @@ async def start_machine(vm: QemuVm, seconds: float) -> Channel:
         raise
 
 
-async def attach_machine(directory: Path, token: str) -> tuple[QemuVm, Channel]:
-    """Take over a machine that was kept, and the line to its agent. It is left as it is when that fails."""
+async def attach_machine(directory: Path, token: str, stored: Mapping[int, tuple[int, int]]) -> tuple[QemuVm, Channel]:
+    """Take over a machine that was kept, and the line to its agent; `stored` as for `Channel.attach`. It is left as it
+    is when that fails."""
     vm = await QemuVm.attach(directory)
     try:
-        return vm, await Channel.attach(socket.socket(fileno=vm.take_port(AGENT_PORT)), token, last_words_of(vm))
+        sock = socket.socket(fileno=vm.take_port(AGENT_PORT))
+        return vm, await Channel.attach(sock, token, last_words_of(vm), stored=stored)
     except BaseException:
         await vm.detach()
         raise

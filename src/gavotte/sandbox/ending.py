@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Iterable
 
-from gavotte.errors import AgentError, CommandLost
+from gavotte.errors import GuestError
 from gavotte.guest.command import AsyncProcess
 
 __all__ = ["AFTERWARDS", "end_commands"]
@@ -35,5 +35,5 @@ async def _end(command: AsyncProcess, number: int) -> None:
     try:
         await command.send_signal(number)
         await command.wait()
-    except (AgentError, CommandLost):
-        pass  # its guest has gone
+    except GuestError:
+        pass  # its guest has gone, or gives no sign of life

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import Any, Self
 
 from gavotte.compat import override
@@ -171,9 +172,17 @@ class AsyncSandbox:
         channel.liveness.console = lambda: vm.console
 
     @classmethod
-    async def attach(cls, name: str, *, directory: RunDirectory | None = None) -> Self:
+    async def attach(
+        cls,
+        name: str,
+        *,
+        directory: RunDirectory | None = None,
+        stored: Mapping[int, tuple[int, int]] = MappingProxyType({}),
+    ) -> Self:
         """Take over a sandbox that was started with `keep` and whose process has gone, or has let it go.
 
+        `stored` says of commands that were spawned with `retain`, by number, how many bytes of their stdout and stderr
+        are known already: what follows comes again. Without it, they come from `offset` of each stream on.
         Raises NoSuchSandbox, InUse when a process has it, StateTooNew, and StateError when it has ended.
         """
         kept = Kept.read(run_root() / check_name(name))
@@ -185,7 +194,7 @@ class AsyncSandbox:
             if directory is None:
                 directory = box._directory = RunDirectory.attach(run_root() / name)
                 undo.callback(directory.leave)
-            box._take(*await attach_machine(directory.path, kept.token))
+            box._take(*await attach_machine(directory.path, kept.token, stored))
             undo.pop_all()
         if box._directory is not None:
             box._stack.enter_context(box._directory)
@@ -278,11 +287,13 @@ class AsyncSandbox:
         cwd: str | None = None,
         user: str | int | None = None,
         tty: tuple[int, int] | None = None,
+        retain: bool = False,
     ) -> AsyncProcess:
         """Start a command; gives it as soon as it runs. Its output must be read, or it waits when a window is full.
 
         `env` is added to what a login would set; `cwd` defaults to the user's home; `user` is NAME, UID, NAME:GROUP
-        or UID:GID and defaults to root; `tty` gives it a terminal of (rows, columns) instead of three pipes.
+        or UID:GID and defaults to root; `tty` gives it a terminal of (rows, columns) instead of three pipes. `retain`
+        is for a kept sandbox: no output is lost when another process takes it over, see `attach`.
         Raises CommandNotStarted, UsageError, StateError, GuestError.
         """
         channel = self._running()
@@ -293,6 +304,7 @@ class AsyncSandbox:
             user=str(user if user not in (None, "") else 0),
             stdin=stdin or tty is not None,
             tty=tty,
+            retain=retain,
         )
 
     async def run(
@@ -363,6 +375,11 @@ class AsyncSandbox:
     def commands(self) -> Mapping[int, AsyncProcess]:
         """The commands that run, by the number that stays theirs when another process attaches."""
         return self._started().processes
+
+    @property
+    def adopted(self) -> Mapping[int, AsyncProcess]:
+        """The commands that ran when this process attached, also those that have ended since."""
+        return self._started().adopted
 
     @property
     def exits(self) -> Sequence[EndedCommand]:

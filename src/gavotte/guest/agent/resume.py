@@ -3,19 +3,35 @@
 The line may break in the middle of a frame, in both directions, with the manager at its other end. The next one writes
 the token that the first one gave with `setup`, and the request `resume` right behind it. The token ends whatever frame
 was half read. The answer begins with the token too, then comes the REPLY, then each frame that was not sent as a whole.
-What the port had taken before the line broke is lost: nobody can tell how much of it was read.
+What the port had taken before the line broke is lost, since nobody can tell how much of it was read, unless the command
+was started with `retain`: its output, and its end, are sent again from the first byte on that the new manager hasn't.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
-from gavotte.guest.agent import DATA, EOF, EXIT, HEADER, MAX_LISTING, NOTICE, STDERR, STDOUT, WINDOW, to_json
+from gavotte.guest.agent import (
+    CHUNK,
+    DATA,
+    EOF,
+    EXIT,
+    HEADER,
+    MAX_LISTING,
+    NOTICE,
+    STDERR,
+    STDOUT,
+    WINDOW,
+    encode,
+    encode_json,
+    to_json,
+)
+from gavotte.guest.agent.packets import Refusal
 from gavotte.guest.agent.streams import MOST_OF_ARGV, shortened
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gavotte.guest.agent import Json
     from gavotte.guest.agent.streams import Command
@@ -53,6 +69,40 @@ class TokenCutter:
         """How many bytes at the end of `data` could be the first ones of the token."""
         sizes = range(min(len(data), len(self._token) - 1), 0, -1)
         return next((size for size in sizes if data.endswith(self._token[:size])), 0)
+
+
+def retaining(*commands: Mapping[int, Command]) -> dict[int, Command]:
+    """Those whose output is retained, by channel."""
+    return {channel: command for some in commands for channel, command in some.items() if command.retain}
+
+
+def release(retained: Mapping[int, Command], stored: Mapping[str, Json]) -> None:
+    """Forget what a new manager has of their output."""
+    for channel, offsets in stored.items():
+        command = retained.get(int(channel))
+        for stream, offset in zip((STDOUT, STDERR), offsets, strict=True):
+            if type(offset) is not int:
+                raise Refusal("malformed", f"{offset!r} is no number of bytes")
+            outlet = command.outlets.get(stream) if command else None
+            if outlet:
+                outlet.release(max(0, offset - outlet.released))
+
+
+def again(frames: Iterable[bytes], retained: Mapping[int, Command]) -> Iterator[bytes]:
+    """The frames, but of `retained` commands all that a new manager hasn't: output, its end, the command's end."""
+    for frame in frames:
+        _magic, kind, _stream, channel, _length = HEADER.unpack_from(frame)
+        if channel not in retained or kind not in (DATA, EOF, EXIT):
+            yield frame
+    for channel, command in retained.items():
+        for stream, outlet in command.outlets.items():
+            data = bytes(outlet.retained or b"")
+            for at in range(0, len(data), CHUNK):
+                yield encode(DATA, channel, data[at : at + CHUNK], stream)
+            if outlet.ended:
+                yield encode(EOF, channel, stream=stream)
+        if command.exit is not None and all(outlet.fd < 0 for outlet in command.outlets.values()):
+            yield encode_json(EXIT, channel, command.exit)
 
 
 class Unsent:
@@ -104,13 +154,14 @@ def listing(running: Mapping[int, Command], ended: Mapping[int, Command], unsent
 
 
 def describe(channel: int, command: Command, unsent: Unsent, room: int) -> Json:
-    """One command; `stdin` is the credit of an open one, `stdout` and `stderr` say whether more can come."""
+    """One command; `stdin` is the credit of an open one, `stdout` and `stderr` say whether more can come. Where these
+    are retained, `at` says from which of their bytes on they come."""
     is_open = {}
     for stream in (STDOUT, STDERR):
         outlet = command.outlets.get(stream)
         awaited = command.starts_on_terminal() and stream == STDOUT
         is_open[stream] = awaited or (channel, stream) in unsent.ends or (outlet is not None and outlet.fd >= 0)
-    return {
+    described = {
         "channel": channel,
         "pid": command.pid,
         "argv": shortened(command.argv, room),
@@ -119,3 +170,6 @@ def describe(channel: int, command: Command, unsent: Unsent, room: int) -> Json:
         "stdout": is_open[STDOUT],
         "stderr": is_open[STDERR],
     }
+    if command.retain and command.outlets:
+        described["at"] = [command.outlets[stream].released for stream in (STDOUT, STDERR)]
+    return described

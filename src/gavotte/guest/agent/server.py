@@ -53,6 +53,7 @@ LEAST = 24 << 20  # bytes that commands have in the smallest guest
 
 LONGEST_MESSAGE = 1000  # characters
 MOST_ENDED = 64  # commands whose end is kept for the next manager
+MOST_RETAINED = 4  # of them with the last of their output, a window of each stream
 
 
 def check_exec(request: dict[str, Json]) -> None:
@@ -176,8 +177,7 @@ class Agent:
             return  # it ended while this was under way
         outlet = command.outlets.get(frame.stream)
         if frame.kind == CREDIT and outlet:
-            outlet.credit += struct.unpack(">I", frame.payload)[0]
-            outlet.update()
+            outlet.grant(struct.unpack(">I", frame.payload)[0])
         elif frame.kind == CLOSE and outlet:
             outlet.close()
             self.finish_if_done(frame.channel)
@@ -357,7 +357,7 @@ class Agent:
         if not self.renewed:
             raise Refusal("state", "the guest could not be brought up to date")
         check_exec(request)
-        command = self.commands[channel] = Command(request["argv"], bool(request["tty"]))
+        command = self.commands[channel] = Command(request["argv"], bool(request["tty"]), bool(request.get("retain")))
         self.starts.add(Start(channel, command, request, self.document))
         return None  # its process will say
 
@@ -387,13 +387,20 @@ class Agent:
         os.sync()
         return {}
 
-    def op_resume(self, channel: int, _request: dict[str, Json]) -> Json:
-        """The manager is another one: it gets the token, the REPLY with what runs, then what was not sent whole."""
+    def op_resume(self, channel: int, request: dict[str, Json]) -> Json:
+        """The manager is another one: it gets the token, the REPLY with what runs, then what was not sent whole.
+
+        `stored` says by channel how many bytes of stdout and of stderr it has: of a command whose output is retained it
+        gets what follows these, or all that is retained.
+        """
         if not self.token:
             raise Refusal("state", "the guest was set up without a token")
         from gavotte.guest.agent import resume
 
-        unsent = resume.Unsent(frame for frame in self.backlog.queue if not frame.startswith(self.token))
+        retained = resume.retaining(self.commands, self.ended)
+        resume.release(retained, request.get("stored") or {})
+        frames = (frame for frame in self.backlog.queue if not frame.startswith(self.token))
+        unsent = resume.Unsent(resume.again(frames, retained))
         listing = resume.listing(self.commands, self.ended, unsent, self.last_channel)
         self.backlog.replace([self.token + encode(REPLY, channel, listing), *unsent.frames])
         self.flush()
@@ -438,7 +445,10 @@ class Agent:
             del self.commands[channel]
             command.close()
             self.ended[channel] = command
-            if len(self.ended) > MOST_ENDED:
+            retained = [number for number, ended in self.ended.items() if ended.retain]
+            if len(retained) > MOST_RETAINED:
+                del self.ended[retained[0]]
+            elif len(self.ended) > MOST_ENDED:
                 del self.ended[next(iter(self.ended))]
             self.send(encode_json(EXIT, channel, command.exit))
 

@@ -121,8 +121,10 @@ class Starts:
                 command.inlet = Inlet(agent, start.channel, stdin, terminal=False)
             else:
                 os.close(stdin)
+            window = start.request["window"]
             for stream, fd in ((STDOUT, stdout), (STDERR, stderr)):
-                outlet = command.outlets[stream] = Outlet(agent, start.channel, stream, fd, start.request["window"])
+                outlet = Outlet(agent, start.channel, stream, fd, window, retain=command.retain)
+                command.outlets[stream] = outlet
                 if stream in command.unwanted:
                     outlet.close()
         agent.loop.watch(standby.line.fileno(), select.EPOLLIN, lambda _events: self.on_line(standby.pid))

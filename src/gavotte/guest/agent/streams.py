@@ -35,13 +35,40 @@ class Stream:
 
 
 class Outlet(Stream):
-    """What a command writes; its bytes go to the host as far as there is credit."""
+    """What a command writes; its bytes go to the host as far as there is credit.
 
-    def __init__(self, agent: Agent, channel: int, stream: int, fd: int, credit: int, terminal: bool = False) -> None:
+    With `retain`, those that the host has had, and given no new credit for, are kept as well: another manager may ask
+    for them. That is a window at most.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        channel: int,
+        stream: int,
+        fd: int,
+        credit: int,
+        terminal: bool = False,
+        retain: bool = False,
+    ) -> None:
         super().__init__(agent, channel, fd)
         self.stream, self.credit, self.terminal = stream, credit, terminal
         self.left: int | None = None  # after the command's end: what it had written and is still to be read
+        self.retained = bytearray() if retain else None
+        self.released = 0  # bytes of the stream that came before the retained ones
+        self.ended = False  # whether the host was told so
         self.update()
+
+    def grant(self, count: int) -> None:
+        self.credit += count
+        self.release(count)
+        self.update()
+
+    def release(self, count: int) -> None:
+        """So many of the retained bytes are the host's for good."""
+        if self.retained:
+            self.released += min(count, len(self.retained))
+            del self.retained[:count]
 
     def update(self) -> None:
         """Watch the fd exactly when its bytes could be sent on."""
@@ -61,12 +88,15 @@ class Outlet(Stream):
             data = b""
         if not data:
             self.close()
+            self.ended = True
             self.agent.send(encode(EOF, self.channel, stream=self.stream))
             self.agent.finish_if_done(self.channel)
             return
         self.credit -= len(data)
         if self.left is not None:
             self.left -= len(data)
+        if self.retained is not None:
+            self.retained += data
         self.agent.send(encode(DATA, self.channel, data, self.stream))
         if self.left == 0:  # not by waiting for an end: a process in the background may hold the pipe open
             self.on_ready(0)
@@ -130,8 +160,9 @@ class Inlet(Stream):
 class Command:
     """One command as the agent sees it."""
 
-    def __init__(self, argv: list[str], tty: bool) -> None:
+    def __init__(self, argv: list[str], tty: bool, retain: bool = False) -> None:
         self.argv, self.tty = shortened(argv, MOST_OF_ARGV), tty
+        self.retain = retain and not tty
         self.pid = 0  # until it is known to run
         self.process = 0  # which process it is, or is about to be
         self.unwanted: set[int] = set()  # streams that were closed before they came to be
@@ -153,7 +184,8 @@ class Command:
         for stream in filter(None, (self.inlet, *self.outlets.values())):
             stream.close()
         self.inlet = None
-        self.outlets = {}
+        if not self.retain:
+            self.outlets = {}
 
 
 def shortened(argv: list[str], room: int) -> list[str]:

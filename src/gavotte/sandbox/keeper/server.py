@@ -18,6 +18,7 @@ from typing import Any
 
 from gavotte.compat import override
 from gavotte.errors import Bug, GavotteError, GuestError, UsageError
+from gavotte.guest.agent import STDERR, STDOUT
 from gavotte.guest.command import AsyncProcess, OutputStream
 
 # Imported late elsewhere; here before Gavotte is upgraded while the keeper runs, and what is on disk fits it no more.
@@ -26,7 +27,7 @@ from gavotte.qemu.pids import ProcessId
 from gavotte.sandbox import register
 from gavotte.sandbox.keeper.client import directory_fd
 from gavotte.sandbox.keeper.connection import Connection
-from gavotte.sandbox.keeper.log import BoundedLog
+from gavotte.sandbox.keeper.log import BoundedLog, CommandLog
 from gavotte.sandbox.keeper.operations import OPERATIONS
 from gavotte.sandbox.keeper.session import hang_up
 from gavotte.sandbox.keeper.wire import Malformed
@@ -84,7 +85,7 @@ class Keeper:
         self._entry: Entry | None = None
         self._command: AsyncProcess | None = None
         self._ended = False  # the command, while there was no keeper
-        self._log = BoundedLog(path / register.COMMAND_LOG, _COMMAND_LOG)
+        self._log = CommandLog(path / register.COMMAND_LOG, _COMMAND_LOG)
         self._clients: set[asyncio.Task[None]] = set()
 
     @property
@@ -122,7 +123,7 @@ class Keeper:
             undo.push_async_callback(box.close)
             self.entry.qemu = ProcessId.of(box.vm.process.pid)
             if request["argv"]:
-                self._command = await box.spawn(request["argv"], **request["command"])
+                self._command = await box.spawn(request["argv"], **request["command"], retain=True)
                 self.entry.channel = self._command.number
             await self._listen()
             self.entry.state = register.RUNNING
@@ -139,7 +140,10 @@ class Keeper:
             self._directory = RunDirectory.attach(self.path)
             undo.callback(self._directory.leave)
             _complain_to(self.path / register.KEEPER_LOG)
-            box = self._box = await AsyncSandbox.attach(self.path.name, directory=self._directory)
+            stored = {}
+            if self.entry.channel is not None and self._log.recover():
+                stored[self.entry.channel] = (self._log.stored[STDOUT], self._log.stored[STDERR])
+            box = self._box = await AsyncSandbox.attach(self.path.name, directory=self._directory, stored=stored)
             undo.push_async_callback(box.detach)
             self._find_command(box)
             await self._listen()
@@ -150,9 +154,12 @@ class Keeper:
 
     def _find_command(self, box: AsyncSandbox) -> None:
         """The sandbox's own command, or how it ended; the clients of all others went with the old keeper."""
-        for number, process in box.commands.items():
+        for number, process in box.adopted.items():
             if number == self.entry.channel:
                 self._command = process
+                for kind, stream in ((STDOUT, process.stdout), (STDERR, process.stderr)):
+                    if stream.offset is not None:
+                        self._log.skip_to(kind, stream.offset)
             else:
                 task = asyncio.ensure_future(hang_up(process))
                 self._clients.add(task)
@@ -221,14 +228,14 @@ class Keeper:
             await asyncio.get_running_loop().create_future()
             return
         command.unwatch()
-        await asyncio.gather(self._copy(command.stdout), self._copy(command.stderr))
+        await asyncio.gather(self._copy(STDOUT, command.stdout), self._copy(STDERR, command.stderr))
         await command.wait()
         if command.exit is not None:
             self.entry.status = command.exit.status
 
-    async def _copy(self, stream: OutputStream) -> None:
+    async def _copy(self, kind: int, stream: OutputStream) -> None:
         async for data in stream:
-            self._log.write(data)
+            self._log.write(kind, data)  # before more is asked for: from then on the guest need not have it any more
 
     async def _close(self, command: asyncio.Future[None]) -> None:
         """End the machine. When the `command` has come to its end, what else runs there has no time of its own."""

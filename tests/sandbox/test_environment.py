@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -54,9 +56,12 @@ def said(box: gavotte.Sandbox, script: str, user: str | None = None) -> str:
         ("python3 -c 'import sys, locale; print(sys.getfilesystemencoding(), locale.getpreferredencoding())'",
          "utf-8 UTF-8"),
         ("test -s /etc/ssl/certs/ca-certificates.crt && echo trusted", "trusted"),
+        ("command -v pip; python3 -c 'import pip, ensurepip; print(ensurepip.version() > \"\")'", "/usr/bin/pip True"),
+        ("cd /tmp; python3 -mvenv --without-pip v; v/bin/python -c 'import sys; print(sys.prefix)'; rm -r v", "/tmp/v"),
         ("grep -c . /etc/machine-id; wc -c < /etc/machine-id", "1 33"),
         # the network that there always is
         ("cat /sys/class/net/lo/operstate /sys/class/net/lo/carrier; ls /sys/class/net", "unknown 1 lo"),
+        ("ip -br addr show lo", "lo UNKNOWN 127.0.0.1/8 ::1/128"),
         ("python3 -c 'from socket import *; print(gethostbyname(\"localhost\"))'", "127.0.0.1"),
     ],
     ids=lambda value: value[:60],
@@ -97,6 +102,31 @@ for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
             print(client.recv(9).decode())
 """
     assert box.run(["python3", "-c", code], timeout=60).check().stdout == b"hello\nhello\n"
+
+
+def test_a_card_that_was_plugged_is_set_up_by_dhcp(lab: gavotte.Sandbox) -> None:
+    lab.plug(gavotte.Nic("dhcp", gavotte.User()))
+    try:
+        card = said(lab, "until ls /sys/class/net | grep -v lo; do :; done")
+        said(lab, f"udhcpc -q -n -i {card}")
+        assert said(lab, f"ip -br -4 addr show {card}").split() == [card, "UP", "10.0.2.15/24"]
+        assert said(lab, "ip route show default").startswith(f"default via 10.0.2.2 dev {card}")
+        assert said(lab, "cat /etc/resolv.conf") == "nameserver 10.0.2.3"
+    finally:
+        lab.unplug("dhcp")
+
+
+def test_a_disk_that_was_plugged_is_formatted_and_mounted(lab: gavotte.Sandbox, tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes(b"")
+    os.truncate(image, 16 << 20)
+    lab.plug(gavotte.Disk("data", image, "gavotte-data"))
+    try:
+        disk = said(lab, "until ls /dev/disk/by-id/*gavotte-data 2>/dev/null; do :; done")
+        said(lab, f"mkfs.ext4 -q {disk} && mount {disk} /mnt && echo kept > /mnt/file && umount /mnt")
+        assert said(lab, f"mount -o ro {disk} /mnt && cat /mnt/file; umount /mnt") == "kept"
+    finally:
+        lab.unplug("data")
 
 
 def test_the_root_is_as_large_as_the_sandbox_says(box: gavotte.Sandbox) -> None:

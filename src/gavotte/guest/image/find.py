@@ -10,7 +10,17 @@ from gavotte.guest.image import cache
 from gavotte.guest.image.manifest import BUILDER_VERSION, Recipe, agent_digest, agent_files
 
 INITRAMFS_PACKAGES = ("busybox-static", "libpython3-stdlib", "python3-minimal")  # with all that they depend on
-ROOTFS_PACKAGES = ("ca-certificates", "mount", "procps", "python3")  # beside Debian's essential ones
+ROOTFS_PACKAGES = (  # beside Debian's essential ones
+    "ca-certificates",
+    "e2fsprogs",
+    "iproute2",
+    "mount",
+    "procps",
+    "python3",
+    "python3-pip",
+    "python3-venv",
+    "udhcpc",  # busybox, which is the smallest of the DHCP clients
+)
 
 FALLBACK_SUITE = "bookworm"
 OS_RELEASE = Path("/etc/os-release")

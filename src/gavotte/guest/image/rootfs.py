@@ -21,7 +21,7 @@ from gavotte.guest.image.find import ROOTFS_PACKAGES
 
 Progress = Callable[[str, float | None], None]
 
-EXPECTED_SIZE = 150 << 20  # bytes of the tar stream; only the progress bar depends on it
+EXPECTED_SIZE = 183 << 20  # bytes of the tar stream; only the progress bar depends on it
 SPACE = 500 << 20  # bytes that mmdebstrap needs in the scratch directory
 SCRATCH_PREFIX = "gavotte-rootfs-"
 

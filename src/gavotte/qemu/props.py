@@ -19,6 +19,7 @@ from gavotte.values import dataclass
 
 __all__ = [
     "IMPLIED_KEY",
+    "REPEATED",
     "Fd",
     "Json",
     "Kind",
@@ -97,9 +98,17 @@ IMPLIED_KEY: Final[Mapping[str, str]] = {
 }
 """The key that each option lets its first value go without (`implied_opt_name` in QEMU's sources)."""
 
-# A list is a key given again and again where QemuOpts reads the option (opts-visitor.c, smbios.c, semihosting/config.c,
-# spice-core.c), and `key.0=`, `key.1=` where keyval.c does.
-_REPEATING = frozenset({"numa", "semihosting-config", "smbios", "spice"})
+REPEATED: Final[Mapping[str, frozenset[str]]] = {
+    "numa": frozenset({"cpus"}),
+    "semihosting-config": frozenset({"arg"}),
+    "smbios": frozenset({"path", "value"}),
+    "spice": frozenset({"plaintext-channel", "tls-channel"}),
+}
+"""The keys that count each time they are given, by option: a list is such a key given again and again.
+
+So it is where QemuOpts reads the option (opts-visitor.c, smbios.c, semihosting/config.c, spice-core.c); where keyval.c
+does, a list is `key.0=`, `key.1=`.
+"""
 
 # Where `help` or `?` as a value makes QEMU print a list and exit with status 0, as if all were well. Elsewhere it is a
 # value like another, or QEMU refuses it.
@@ -173,7 +182,7 @@ def option_to_argv(option: str, props: PropertyMap) -> list[str]:
             raise _asks_for_help(key)
     if option == "cpu":
         _check_cpu(props)
-    return [f"-{option}", to_keyval(props, first=IMPLIED_KEY.get(option), repeat=option in _REPEATING)]
+    return [f"-{option}", to_keyval(props, first=IMPLIED_KEY.get(option), repeat=option in REPEATED)]
 
 
 def word_to_argv(option: str, word: str) -> list[str]:

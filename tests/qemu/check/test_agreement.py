@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gavotte.errors import InvalidMachine
-from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.check import check_document
-from gavotte.qemu.check.needs import NEEDS
-from gavotte.qemu.document import document_to_argv
+from gavotte.qemu.check.rules import DEVICES
 from tests.support.binaries import BINARIES
-from tests.support.programs import DEADLINE
 from tests.support.schemas import schema_for
+from tests.support.trials import start
 
 NODE = {"driver": "null-co", "node-name": "b"}
 NETDEV = {"type": "hubport", "id": "n", "hubid": 0}
@@ -143,7 +139,7 @@ BAD: dict[str, dict[str, Any]] = {
     "chardevs[0].waite": {"chardevs": [{"backend": "null", "id": "c", "waite": True}]},
     "chardevs[0].server": {"chardevs": [{"backend": "null", "id": "c", "server": "maybe"}]},
     "monitors[0].chardev": {"monitors": [{"chardev": "c", "mode": "control"}]},
-    "fw_cfg[0].strin": {"fw_cfg": [{"name": "opt/x", "strin": "y"}]},
+    "fw_cfg[0].strin": {"fw_cfg": [{"name": "opt/x", "string": "x", "strin": "y"}]},
     "display.type": {"display": {"type": "screen"}},
     "devices[0].driver": devices({"driver": "virtio-rng-pcie"}),
     "devices[0].max-byte": devices(RNG | {"max-byte": 1}),
@@ -173,21 +169,6 @@ BAD: dict[str, dict[str, Any]] = {
 }
 
 
-def start(qemu: Path | None, document: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """Starts QEMU with a machine file, stopped, and lets it quit."""
-    base: dict[str, Any] = {"nodefaults": True, "display": {"type": "none"}, "S": True, "machine": {"type": "q35"}}
-    argv = document_to_argv({**base, **document})
-    path = find_qemu(path=os.fspath(qemu) if qemu else None).path
-    return subprocess.run(
-        [os.fspath(path), "-accel", "tcg", *argv, "-qmp", "stdio"],
-        input='{"execute":"qmp_capabilities"}\n{"execute":"quit"}\n',
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("name", GOOD)
 @pytest.mark.parametrize("qemu", BINARIES)
 def test_what_check_passes_starts(qemu: Path | None, name: str) -> None:
@@ -209,12 +190,14 @@ def test_what_check_refuses_qemu_refuses(qemu: Path | None, path: str) -> None:
 def test_a_device_that_needs_a_back_end_does_not_start_without(qemu: Path | None) -> None:
     schema = schema_for(qemu)
     started = []
-    for stem, backend in NEEDS.items():
+    for stem, rule in DEVICES.items():
         driver = next((name for name in (f"{stem}-pci", stem) if name in schema.devices), None)
         if driver is None:
             continue
-        document = devices({"driver": "virtio-scsi-pci"}, {"driver": "qemu-xhci"}, {"driver": driver})
-        with pytest.raises(InvalidMachine, match=f"{driver} needs '{backend}'"):
+        document = devices(
+            {"driver": "virtio-scsi-pci"}, {"driver": "qemu-xhci"}, {"driver": "usb-ccid"}, {"driver": driver}
+        )
+        with pytest.raises(InvalidMachine, match=f"{driver} needs '{rule.needs[0].split('|')[0]}'"):
             check_document(document, schema)
         ended = start(qemu, document)
         if ended.returncode == 0 or "bus found" in ended.stderr:

@@ -73,7 +73,14 @@ def test_a_chardev_is_flat() -> None:
 
 
 def test_an_fsdev_is_checked_by_the_options_parameters() -> None:
-    written = {"fsdriver": "local", "id": "f", "path": "/x", "readonly": "on", "fmode": "0600"}
+    written = {
+        "fsdriver": "local",
+        "id": "f",
+        "path": "/x",
+        "security_model": "none",
+        "readonly": "on",
+        "fmode": "0600",
+    }
     assert checked("fsdev", written) == written | {"readonly": True, "fmode": 0o600}
     assert refusal("fsdev", written | {"pat": 1}) == "pat: -fsdev has no parameter 'pat'; did you mean 'path'?"
 

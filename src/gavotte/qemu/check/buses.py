@@ -15,7 +15,7 @@ from gavotte.qemu.check.inspection import Inspection, inside, shown
 from gavotte.qemu.check.machine import find_machine
 from gavotte.qemu.check.roots import Roots, find_roots
 from gavotte.qemu.check.scalars import is_on
-from gavotte.qemu.check.slots import PciSlots, SerialPorts
+from gavotte.qemu.check.slots import IdeUnits, PciSlots, SerialPorts
 from gavotte.qemu.props import Json, PropertyMap
 from gavotte.qemu.schema.model import DeviceType
 
@@ -23,6 +23,7 @@ __all__ = ["check_buses", "check_hot_bus"]
 
 # The kind of bus that a device sits on, by an ancestor of its type.
 _SITS_ON: Final = {
+    "ccw-device": "ccw",
     "hda-codec": "hda",
     "ide-device": "ide",
     "isa-device": "isa",
@@ -41,8 +42,26 @@ _BRINGS: Final = re.compile(
     r"|(?P<hda>intel-hda|ich9-intel-hda)"
 )
 
+# How many buses a device brings, where it isn't one, by its type's name.
+_COUNTS: Final = {
+    "ahci": 6,
+    "ich9-ahci": 6,
+    **dict.fromkeys(("cmd646-ide", "piix3-ide", "piix4-ide", "sii3112", "via-ide"), 2),
+}
+_UNKNOWN_COUNT: Final = 8
+
+# The highest numbers of what sits on a SCSI bus, by how the name of the device that brings it begins (`SCSIBusInfo` in
+# QEMU's hw/scsi/). Those of other devices aren't known.
+_HIGHEST: Final[Mapping[str, Mapping[str, int]]] = {
+    "am53c974": {"channel": 0, "scsi-id": 7},
+    "lsi53c": {"channel": 0, "scsi-id": 7, "lun": 0},
+    "megasas": {"channel": 0, "scsi-id": 64},
+    "pvscsi": {"channel": 0, "scsi-id": 64, "lun": 0},
+    "virtio-scsi": {"channel": 0, "scsi-id": 255, "lun": 16383},
+}
+
 # Where two devices can't sit in the same place of one bus; what is in brackets may be left out.
-_PLACES: Final = {"ide": ("unit",), "scsi": ("scsi-id", "lun"), "usb": ("port",)}
+_PLACES: Final = {"scsi": ("scsi-id", "lun"), "usb": ("port",)}
 
 # The bus of all that has none, which is there in every machine.
 _EVERYWHERE: Final = {"main-system-bus": ""}
@@ -63,8 +82,9 @@ _UNNAMED: Final = {
 class _Bus:
     kind: str
     path: str
-    slots: PciSlots | SerialPorts | None = None
+    slots: PciSlots | SerialPorts | IdeUnits | None = None
     places: dict[tuple[str, ...], str] = field(default_factory=dict)
+    highest: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_hot_bus(props: PropertyMap, path: str, inspection: Inspection) -> None:
@@ -101,6 +121,8 @@ class _Topology:
         self._roots = roots or Roots()
         self._buses = {name: _Bus(kind, "machine") for name, kind in {**_EVERYWHERE, **self._roots.buses}.items()}
         for name, bus in self._buses.items():
+            if bus.kind == "ide":
+                bus.slots = IdeUnits(self._roots.ide_units)
             if bus.kind == "pci":
                 bus.slots = PciSlots(taken=self._roots.taken if name == self._roots.first_pci else ())
         self._later = {name: i for i, device in enumerate(devices) for name in _names(device)}
@@ -161,6 +183,9 @@ class _Topology:
 
     def _occupy(self, bus: _Bus, device: DeviceType, props: PropertyMap, path: str) -> None:
         problem = bus.slots.take(device, props, path) if bus.slots else ""
+        for key, highest in bus.highest.items():
+            if isinstance(number := props.get(key), int) and number > highest:
+                self._inspection.report(inside(path, key), f"the bus goes up to {highest}, not {number}")
         keys = _PLACES.get(bus.kind, ())
         if keys and all(key in props for key in keys):
             place = tuple(str(props[key]) for key in (*keys, "channel") if key in props)
@@ -186,22 +211,37 @@ class _Topology:
             self._has_expander |= device.name.startswith("pxb")
             slots = 1 if "pcie-slot" in device.parents else 32
             taken = ((0, 0),) if is_on(props.get("shpc")) else ()
-            bus = _Bus("pci", path, PciSlots(slots, taken, device.name))
+            buses = [_Bus("pci", path, PciSlots(slots, taken, device.name))]
             names = [name] if isinstance(name, str) else []
         elif device.name == "spapr-pci-host-bridge":
-            bus = _Bus("pci", path, PciSlots())
+            buses = [_Bus("pci", path, PciSlots())]
             names = [f"{name}.0"] if isinstance(name, str) else []
         else:
-            found = _BRINGS.match(device.name)
-            kind = (found.lastgroup or "").replace("_", "-") if found else ""
-            bus = _Bus(kind, path, SerialPorts(device, props) if kind == "virtio-serial" else None)
-            names = [f"{name}.{n}" for n in range(8)] if isinstance(name, str) else [f"without a name, {path}"]
+            kind = _brought_kind(device)
+            count = _COUNTS.get(device.name, 1 if kind else _UNKNOWN_COUNT)
+            buses = [_brought(kind, device, props, path) for _ in range(count)]
+            names = [f"{name}.{n}" for n in range(count)] if isinstance(name, str) else [f"without a name, {path}"]
         if not isinstance(name, str):
-            self._unnamed.add(bus.kind)
-        for each in names:
+            self._unnamed.add(buses[0].kind)
+        for each, bus in zip(names, buses, strict=False):
             self._buses.setdefault(each, bus)
 
 
 def _names(device: Json) -> list[str]:
     name = device.get("id") if isinstance(device, Mapping) else None
     return [name] if isinstance(name, str) else []
+
+
+def _brought_kind(device: DeviceType) -> str:
+    """Gives the kind of bus that a device brings; empty where it isn't known, nor whether it brings any."""
+    found = _BRINGS.match(device.name)
+    return (found.lastgroup or "").replace("_", "-") if found else ""
+
+
+def _brought(kind: str, device: DeviceType, props: PropertyMap, path: str) -> _Bus:
+    match kind:
+        case "virtio-serial":
+            return _Bus(kind, path, SerialPorts(device, props))
+        case "ide":
+            return _Bus(kind, path, IdeUnits(1 if device.name.endswith("ahci") else 2))
+    return _Bus(kind, path, highest=next((row for stem, row in _HIGHEST.items() if device.name.startswith(stem)), {}))

@@ -9,8 +9,8 @@ from typing import Final
 from gavotte.qemu.check.buses import check_hot_bus
 from gavotte.qemu.check.inspection import Inspection, inside, shown
 from gavotte.qemu.check.names import Space
-from gavotte.qemu.check.needs import needed_backend
 from gavotte.qemu.check.qom import convert_property, find_property, is_settable
+from gavotte.qemu.check.rules import check_device_rules
 from gavotte.qemu.check.scalars import Misfit, is_on
 from gavotte.qemu.check.slots import pci_address
 from gavotte.qemu.props import Json, PropertyMap
@@ -62,8 +62,7 @@ def check_device(props: PropertyMap, path: str, inspection: Inspection) -> dict[
         inspection.report(inside(path, "driver"), f"{device.name} can't be plugged while the machine runs")
     if inspection.hot:
         check_hot_bus(props, path, inspection)
-    if backend := needed_backend(device, props):
-        inspection.report(path, f"{device.name} needs '{backend}'")
+    check_device_rules(device, props, path, inspection)
     known = device.properties
     checked = dict(_check_property(device, known, key, value, path, inspection) for key, value in props.items())
     _refer(device, known, checked, path, inspection)

@@ -8,12 +8,15 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final
 
 from gavotte.errors import InvalidMachine
+from gavotte.qemu.check.accel import check_accels
 from gavotte.qemu.check.buses import check_buses
 from gavotte.qemu.check.inspection import Inspection, shown
 from gavotte.qemu.check.machine import check_smp
 from gavotte.qemu.check.names import NOUNS, Names
-from gavotte.qemu.check.sections import check_map
+from gavotte.qemu.check.numa import check_numa
+from gavotte.qemu.check.sections import check_map, check_word
 from gavotte.qemu.check.step import check_props
+from gavotte.qemu.check.unique import check_unique
 from gavotte.qemu.check.words import open_names
 from gavotte.qemu.props import Json, PropertyMap
 from gavotte.qemu.sections import SECTIONS, Document, Section
@@ -39,7 +42,10 @@ def check_document(document: Document, schema: Schema) -> dict[str, Json]:
     open_names(checked.get("options"), inspection.names)
     _check_names(inspection)
     check_buses(checked, inspection)
+    check_accels(checked, inspection)
     check_smp(checked.get("smp"), checked.get("machine"), inspection)
+    check_numa(checked, inspection)
+    check_unique(checked, inspection)
     inspection.raise_problems()
     return checked
 
@@ -58,6 +64,8 @@ def _check_shape(document: Document, inspection: Inspection) -> set[str]:
 
 def _check_section(name: str, value: Json, malformed: AbstractSet[str], inspection: Inspection) -> Json:
     section = SECTIONS.get(name)
+    if section and section.shape == "word" and isinstance(value, str) and name not in malformed:
+        check_word(section, value, inspection)
     if section is None or section.shape not in ("map", "maps") or name in malformed:
         return value
     checked = [

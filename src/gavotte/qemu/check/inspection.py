@@ -39,9 +39,9 @@ class Inspection:
     def report(self, path: str, problem: str, *, hint: str = "") -> None:
         self.problems.append(UsageError(problem, path=path, hint=hint))
 
-    def report_unknown(self, path: str, problem: str, word: str, known: Iterable[str]) -> None:
+    def report_unknown(self, path: str, problem: str, word: str, known: Iterable[str], *, hint: str = "") -> None:
         """Reports a word that isn't one of `known`, with the nearest of those."""
-        self.report(path, problem + self._suggestion(word, known))
+        self.report(path, problem + self._suggestion(word, known), hint=hint)
 
     def plain(self, props: PropertyMap, path: str) -> dict[str, Json]:
         """Gives a copy made of dict, list and scalars. What QEMU can't read at all is reported, and left out."""

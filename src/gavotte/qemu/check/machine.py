@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,6 +16,9 @@ __all__ = ["check_cpu", "check_machine", "check_smp"]
 
 # What -machine takes for the accelerator's sake (qemu_apply_legacy_machine_options in QEMU's system/vl.c).
 _FOR_ACCEL: Final = ("accel", "igd-passthru", "kernel-irqchip", "kvm-shadow-mem")
+
+# The levels of a CPU topology of which QEMU works out what isn't told.
+_LEVELS: Final = frozenset({"sockets", "cores", "threads"})
 
 _REFERENCES: Final[dict[str, Space]] = {
     "confidential-guest-support": "object",
@@ -74,14 +78,28 @@ def _check_property(
 
 
 def check_smp(smp: Json, machine_props: Json, inspection: Inspection) -> None:
-    """Reports more CPUs than the machine type has room for."""
-    if not isinstance(smp, Mapping) or not isinstance(machine_props, Mapping):
+    """Reports more CPUs than the machine type has room for, and a topology that doesn't add up."""
+    if not isinstance(smp, Mapping):
         return
-    machine = find_machine(machine_props, inspection)
+    _check_topology({key: count for key, count in smp.items() if isinstance(count, int)}, inspection)
+    machine = find_machine(machine_props, inspection) if isinstance(machine_props, Mapping) else None
     for key in ("cpus", "maxcpus"):
         count = smp.get(key)
         if machine and isinstance(count, int) and count > machine.max_cpus:
             inspection.report(f"smp.{key}", f"{machine.name} has at most {machine.max_cpus} CPUs, not {count}")
+
+
+def _check_topology(smp: Mapping[str, int], inspection: Inspection) -> None:
+    """Of sockets, cores and threads, one that isn't told is what remains (machine_parse_smp_config in QEMU's
+    hw/core/machine-smp.c)."""
+    cpus, maxcpus = smp.get("cpus", 0), smp.get("maxcpus", 0)
+    levels = {key: count for key, count in smp.items() if key not in ("cpus", "maxcpus") and count > 0}
+    product, total = math.prod(levels.values()), maxcpus or cpus
+    told = " * ".join(f"{key} {count}" for key, count in levels.items())
+    if maxcpus and cpus > maxcpus:
+        inspection.report("smp.maxcpus", f"{maxcpus} is less than cpus, {cpus}")
+    elif total and (total != product if levels.keys() >= _LEVELS else total % product):
+        inspection.report("smp", f"{told} is {product}, which doesn't make {total} CPUs")
 
 
 def check_cpu(props: PropertyMap, path: str, inspection: Inspection) -> dict[str, Json]:

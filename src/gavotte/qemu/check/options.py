@@ -8,7 +8,7 @@ from typing import Final
 from gavotte.qemu.check.inspection import Inspection, inside, shown
 from gavotte.qemu.check.qom import convert
 from gavotte.qemu.check.scalars import Misfit, to_bool, to_int, to_size
-from gavotte.qemu.props import Json, PropertyMap
+from gavotte.qemu.props import REPEATED, Json, PropertyMap
 from gavotte.qemu.schema.model import Property
 
 __all__ = ["check_parameters"]
@@ -43,6 +43,8 @@ def _checked(
 ) -> Json:
     if key in known:
         try:
+            if isinstance(value, list) and key in REPEATED.get(option, ()):
+                return [_convert(known[key], item) for item in value]
             return _convert(known[key], value)
         except Misfit as misfit:
             inspection.report(path, f"-{option} wants {misfit} for '{key}', not {shown(value)}")

@@ -124,7 +124,9 @@ class _Walk:
     def _array(self, owner: str, key: str, array: Array, value: Json, path: str) -> Json:
         element = self._type(array.element)
         if isinstance(value, str | int) and isinstance(element, Scalar):
-            value = _listed(value)  # as `host-nodes=0-3` in an option's text
+            value = [value]
+        if element == Scalar("int") and isinstance(value, Sequence) and not isinstance(value, str):
+            value = [number for item in value for number in _listed(item)]  # as `host-nodes=0-3` in an option's text
         if not isinstance(value, Sequence) or isinstance(value, str):
             self._inspection.report(path, f"{owner} wants a list for '{key}', not {shown(value)}")
             return value
@@ -199,7 +201,7 @@ def _rank(choice: QapiType, value: Json) -> int:
     return 3 if choice == Scalar("string") else 2
 
 
-def _listed(value: str | int) -> Json:
+def _listed(value: Json) -> Sequence[Json]:
     if isinstance(value, str) and (found := _RANGE.fullmatch(value)):
         first, last = int(found[1]), int(found[2])
         if first <= last < first + _LONGEST_RANGE:

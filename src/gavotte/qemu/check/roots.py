@@ -15,7 +15,7 @@ __all__ = ["ROOTS", "Roots", "find_roots"]
 @dataclass(frozen=True, slots=True)
 class Roots:
     """`buses` by name, with their kinds; the empty kind isn't compared. `taken` is what the machine itself has on
-    `first_pci`: slots and functions.
+    `first_pci`: slots and functions. `ide_units` is how many disks one IDE bus has room for.
     """
 
     target: str = ""
@@ -23,6 +23,7 @@ class Roots:
     buses: Mapping[str, str] = field(default_factory=dict)
     first_pci: str = ""
     taken: tuple[tuple[int, int], ...] = ()
+    ide_units: int = 2
 
 
 def _named(name: str, kind: str, count: int) -> dict[str, str]:
@@ -36,6 +37,7 @@ ROOTS: Final = (
         {"pcie.0": "pci", "isa.0": "isa", "i2c": "i2c", **_named("ide", "ide", 6)},
         "pcie.0",
         ((0x00, 0), (0x1F, 0)),
+        ide_units=1,
     ),
     Roots(
         "x86_64",

@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from gavotte.qemu.check.accel import check_accel
 from gavotte.qemu.check.inspection import Inspection, inside, shown
 from gavotte.qemu.check.machine import check_cpu, check_machine
 from gavotte.qemu.check.names import Space
 from gavotte.qemu.check.options import check_parameters
 from gavotte.qemu.check.qapi import check_struct
 from gavotte.qemu.check.qom import convert_property, find_property, is_settable
+from gavotte.qemu.check.rules import check_option_rules
 from gavotte.qemu.props import Json, PropertyMap
-from gavotte.qemu.schema.model import Array, Struct
+from gavotte.qemu.schema.model import Array, Member, Struct
 from gavotte.qemu.sections import Section
 
-__all__ = ["check_map"]
+__all__ = ["check_map", "check_word"]
 
 _Check: TypeAlias = Callable[[Section, PropertyMap, str, Inspection], Mapping[str, Json]]
 
 # Options whose values have a QAPI type, which some command takes or gives.
-_DESCRIBED_BY: Final = {"audiodev": "query-audiodevs", "display": "query-display-options", "numa": "set-numa-node"}
+_DESCRIBED_BY: Final = {
+    "action": "set-action",
+    "audiodev": "query-audiodevs",
+    "display": "query-display-options",
+    "numa": "set-numa-node",
+}
+_TAKEN: Final = frozenset({"set-action", "set-numa-node"})
+
+# What some binaries are built without, or are too old for. All of these are listed where they are there.
+_OPTIONAL: Final = frozenset({"fsdev", "run-with", "sandbox", "spice", "vnc"})
 
 # -display has forms of its own for these (parse_display in QEMU's system/vl.c).
 _OWN_DISPLAYS: Final = frozenset({"sdl", "spice-app", "vnc"})
@@ -29,6 +40,10 @@ _OWN_DISPLAYS: Final = frozenset({"sdl", "spice-app", "vnc"})
 _REFERENCES: Final[dict[tuple[str, str], Space]] = {
     ("fw_cfg", "gen_id"): "object",
     ("mon", "chardev"): "chardev",
+    ("spice", "password-secret"): "object",
+    ("vnc", "audiodev"): "audiodev",
+    ("vnc", "password-secret"): "object",
+    ("vnc", "tls-creds"): "object",
     ("tpmdev", "chardev"): "chardev",
 }
 
@@ -43,10 +58,19 @@ def check_map(section: Section, props: PropertyMap, path: str, inspection: Inspe
     for key, value in props.items():
         if (space := _REFERENCES.get((option, key))) and isinstance(value, str):
             inspection.names.refer(space, value, inside(path, key), front=space == "chardev")
+    if _described(option, inspection) is None:
+        check_option_rules(option, props, path, inspection)
     return _CHECKS.get(option, _check_option)(section, props, path, inspection)
 
 
+def check_word(section: Section, word: str, inspection: Inspection) -> None:
+    """Reports a word that the option can't take."""
+    check_option_rules(section.option, {section.option: word}, section.name, inspection)
+
+
 def _check_option(section: Section, props: PropertyMap, path: str, inspection: Inspection) -> Mapping[str, Json]:
+    if section.option in _OPTIONAL and inspection.schema.option(section.option) is None:
+        inspection.report(path, f"this QEMU has no -{section.option}")
     return check_parameters(section.option, props, path, inspection, more=("id",))
 
 
@@ -59,13 +83,37 @@ def _check_described(section: Section, props: PropertyMap, path: str, inspection
 
 
 def _described(option: str, inspection: Inspection) -> Struct | None:
-    command = inspection.schema.command(_DESCRIBED_BY[option])
+    command = inspection.schema.command(_DESCRIBED_BY.get(option, ""))
     if command is None:
         return None
-    found = inspection.schema.type(command.arguments if option == "numa" else command.returns)
+    found = inspection.schema.type(command.arguments if command.name in _TAKEN else command.returns)
     if isinstance(found, Array):
         found = inspection.schema.type(found.element)
     return found if isinstance(found, Struct) else None
+
+
+def _check_tpmdev(section: Section, props: PropertyMap, path: str, inspection: Inspection) -> Mapping[str, Json]:
+    """-tpmdev is flat, where `query-tpm` nests what belongs to the back end."""
+    schema = inspection.schema
+    command, kind = schema.command("query-tpm"), props.get("type")
+    if command is None or not isinstance(kind, str):
+        return props
+    told = schema.type(command.returns)
+    info = schema.struct(told.element if isinstance(told, Array) else command.returns)
+    options = schema.struct(info.members["options"].type)
+    if kind not in options.variants:
+        inspection.report_unknown(
+            inside(path, "type"), f"this QEMU has no tpmdev {shown(kind)}", kind, options.variants
+        )
+        return props
+    own = schema.struct(schema.struct(options.variants[kind]).members["data"].type)
+    members = {**own.members, **{key: Member(key, "str", optional=False) for key in ("id", "type")}}
+    check_struct(kind, Struct(members), props, path, inspection)
+    return props
+
+
+def _check_accel(section: Section, props: PropertyMap, path: str, inspection: Inspection) -> Mapping[str, Json]:
+    return check_accel(props, path, inspection)
 
 
 def _check_global(section: Section, props: PropertyMap, path: str, inspection: Inspection) -> Mapping[str, Json]:
@@ -98,10 +146,13 @@ def _check_cpu(section: Section, props: PropertyMap, path: str, inspection: Insp
 
 
 _CHECKS: Final[dict[str, _Check]] = {
+    "accel": _check_accel,
+    "action": _check_described,
     "audiodev": _check_described,
     "cpu": _check_cpu,
     "display": _check_described,
     "global": _check_global,
     "machine": _check_machine,
     "numa": _check_described,
+    "tpmdev": _check_tpmdev,
 }

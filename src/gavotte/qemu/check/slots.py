@@ -10,7 +10,7 @@ from gavotte.qemu.check.scalars import Misfit, is_on
 from gavotte.qemu.props import Json, PropertyMap
 from gavotte.qemu.schema.model import DeviceType
 
-__all__ = ["PciSlots", "SerialPorts", "pci_address"]
+__all__ = ["IdeUnits", "PciSlots", "SerialPorts", "pci_address"]
 
 _SLOTS = 32
 _FUNCTIONS = 8
@@ -46,7 +46,10 @@ class PciSlots:
         first = self._taken.get((slot, 0))
         if function and first and not first.multifunction:
             return f"slot {slot:02x} has one function only; {first.path} needs 'multifunction' for more"
-        self._taken[place] = _Function(path, is_on(props.get("multifunction")))
+        multifunction = is_on(props.get("multifunction"))
+        if not function and not multifunction and (others := [other for other in self._taken if other[0] == slot]):
+            return f"slot {slot:02x} has {self._taken[others[0]].path} in it already: this needs 'multifunction'"
+        self._taken[place] = _Function(path, multifunction)
         return ""
 
     def _free(self) -> tuple[int, int] | None:
@@ -78,6 +81,30 @@ class SerialPorts:
         return ""
 
 
+class IdeUnits:
+    """The units of an IDE bus: two, or one behind a port of AHCI (ide_dev_initfn in QEMU's hw/ide/qdev.c)."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._taken: dict[int, str] = {}
+
+    def take(self, device: DeviceType, props: PropertyMap, path: str) -> str:
+        """Gives the problem of this disk with its place, empty if there is none. Only a place that is told is taken."""
+        unit = props.get("unit", -1)
+        if unit == -1:
+            if "bus" not in props:
+                return ""
+            unit = 1 if 0 in self._taken else 0
+        if not isinstance(unit, int):
+            return ""
+        if unit >= self._count:
+            return f"unit {unit} doesn't exist: the bus has room for {_counted(self._count, 'unit')}"
+        if unit in self._taken:
+            return f"unit {unit} is taken already, by {self._taken[unit]}"
+        self._taken[unit] = path
+        return ""
+
+
 def pci_address(addr: Json) -> tuple[int, int] | None:
     """Gives slot and function; None where QEMU may choose. Raises Misfit.
 
@@ -91,5 +118,5 @@ def pci_address(addr: Json) -> tuple[int, int] | None:
     raise Misfit("a PCI address: a slot up to 1f in hex, as in '05' or '05.1',")
 
 
-def _counted(slots: int) -> str:
-    return "one slot" if slots == 1 else f"{slots} slots"
+def _counted(count: int, noun: str = "slot") -> str:
+    return f"one {noun}" if count == 1 else f"{count} {noun}s"

@@ -11,6 +11,7 @@ from gavotte.qemu.check.inspection import Inspection, inside, shown
 from gavotte.qemu.check.names import Space
 from gavotte.qemu.check.options import check_parameters
 from gavotte.qemu.check.qapi import check_struct, define_node
+from gavotte.qemu.check.rules import CHARDEV_ALIASES, check_option_rules
 from gavotte.qemu.check.scalars import is_on
 from gavotte.qemu.props import Json, Kind, PropertyMap, Step
 
@@ -23,9 +24,6 @@ _Check: TypeAlias = Callable[[PropertyMap, str, Inspection], dict[str, Json]]
 
 # id_wellformed in QEMU's util/id.c
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
-
-# Other spellings that -chardev of some versions knows (chardev_alias_table in QEMU's chardev/char.c).
-_CHARDEV_ALIASES: Final = {"tty": "serial", "parport": "parallel"}
 
 
 def check_step(step: Step, schema: Schema, *, hot: bool = False, path: str = "") -> Step:
@@ -80,12 +78,13 @@ def _check_chardev(props: PropertyMap, path: str, inspection: Inspection) -> dic
     backend = props.get("backend")
     if not isinstance(backend, str):
         inspection.report(path, "a chardev needs a 'backend'")
-    elif _CHARDEV_ALIASES.get(backend, backend) not in backends:
+    elif CHARDEV_ALIASES.get(backend, backend) not in backends:
         inspection.report_unknown(
             inside(path, "backend"), f"this QEMU has no chardev {shown(backend)}", backend, backends
         )
     elif backend == "mux" and isinstance(front := props.get("chardev"), str):
         inspection.names.refer("chardev", front, inside(path, "chardev"))
+    check_option_rules("chardev", props, path, inspection)
     return check_parameters("chardev", props, path, inspection, more=("id", "backend"))
 
 
@@ -95,6 +94,7 @@ def _check_fsdev(props: PropertyMap, path: str, inspection: Inspection) -> dict[
         inspection.report(path, "an fsdev needs an 'fsdriver'")
     if inspection.hot:
         inspection.report(path, "QMP has no command for an fsdev: it can only be there from the start")
+    check_option_rules("fsdev", props, path, inspection)
     return check_parameters("fsdev", props, path, inspection, more=("id",))
 
 

@@ -9,7 +9,7 @@ from typing import Final, get_args
 from gavotte.qemu.check.names import Names, Space
 from gavotte.qemu.props import Json
 
-__all__ = ["open_names"]
+__all__ = ["open_names", "options_of"]
 
 # The options that define something, and where. What is made by a short form has an id that QEMU picks.
 _DEFINES: Final[dict[str, tuple[Space, ...]]] = {
@@ -43,14 +43,23 @@ _DEFINES: Final[dict[str, tuple[Space, ...]]] = {
     "virtfs": ("fsdev",),
 }
 
+# Those that may name a chardev, as `chardev:ID` (serial_parse and others in QEMU's system/vl.c).
+_OF_CHARDEV: Final = frozenset({"debugcon", "monitor", "parallel", "qmp", "qmp-pretty", "serial"})
+
 _ANYTHING: Final = frozenset({"readconfig", "set"})
 
 _ID = re.compile(r"""(?:^|,)(?:id|node-name)=([^,]*)|"(?:id|node-name)"\s*:\s*"([^"\\]*)\"""")
 
 
 def open_names(options: Json, names: Names) -> None:
-    """Adds the ids that these words define. Where a word may define more than can be seen, its space is opened."""
-    for option, value in _options(options):
+    """Adds the ids that these words define and refer to.
+
+    Where a word may define more than can be seen, its space is opened.
+    """
+    for index, (option, value) in enumerate(options_of(options)):
+        if option in _OF_CHARDEV and value.startswith("chardev:"):
+            names.refer("chardev", value.removeprefix("chardev:"), f"options[{index}]")
+            continue
         spaces = _DEFINES.get(option, ())
         if option in _ANYTHING:
             names.open.update(get_args(Space))
@@ -62,7 +71,7 @@ def open_names(options: Json, names: Names) -> None:
                 names.open.add(space)
 
 
-def _options(options: Json) -> Iterator[tuple[str, str]]:
+def options_of(options: Json) -> Iterator[tuple[str, str]]:
     """Gives each option, without its dashes, with its value."""
     for words in options if isinstance(options, list | tuple) else ():
         if isinstance(words, list | tuple) and words and all(isinstance(word, str) for word in words):

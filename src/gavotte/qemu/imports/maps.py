@@ -10,7 +10,7 @@ from typing import Any, Final
 from gavotte.errors import UsageError
 from gavotte.qemu.imports.options import words
 from gavotte.qemu.imports.syntax import Unreadable, last_ones, parse_keyval, parse_opts
-from gavotte.qemu.props import IMPLIED_KEY, option_to_argv
+from gavotte.qemu.props import IMPLIED_KEY, REPEATED, option_to_argv
 
 __all__ = ["MERGED", "READABLE", "is_json", "is_modern_netdev", "read_map"]
 
@@ -30,12 +30,7 @@ _JSON: Final = frozenset({"audiodev", "blockdev", "compat", "device", "display",
 MERGED: Final = frozenset({"boot", "icount", "m", "machine", "name", "rtc", "smp", "spice"})
 """Options that add to each other when they are given more than once, key by key."""
 
-# Keys of options that aren't JSON: numa.c by QAPI, smbios.c, spice-core.c. Plugins are given each key as it comes.
-_REPEATED: Final = {
-    "numa": frozenset({"cpus"}),
-    "smbios": frozenset({"path", "value"}),
-    "spice": frozenset({"plaintext-channel", "tls-channel"}),
-}
+# Plugins are given each key as it comes.
 _ALL_COUNT: Final = frozenset({"plugin", "trace"})
 
 _NETDEV_LISTS = ("dnssearch", "guestfwd", "hostfwd")  # ['String'] in qapi/net.json
@@ -116,7 +111,7 @@ def _read_opts(option: str, text: str) -> dict[str, Any]:
     """Keys that QEMU takes each time they come become lists; of any other key the last counts."""
     pairs = parse_opts(text, IMPLIED_KEY.get(option))
     props: dict[str, Any] = dict(last_ones(pairs))
-    for key in props.keys() & _REPEATED.get(option, frozenset()):
+    for key in props.keys() & REPEATED.get(option, frozenset()):
         values = [value for name, value in pairs if name == key]
         props[key] = values if len(values) > 1 else values[0]
     if option in _ALL_COUNT and len(pairs) > len(props):

@@ -77,6 +77,11 @@ def facts(answers: Answers, json_options: Sequence[str]) -> Facts:
         "object": {
             name: properties.of(section, name) for section, name in sorted(answers.properties) if section == "object"
         },
+        "accel": {
+            name.removesuffix("-accel"): properties.of(section, name)
+            for section, name in sorted(answers.properties)
+            if section == "accel"
+        },
         "machine": {entry["name"]: [_machine(entry), properties.of("machine", entry["name"])] for entry in machines},
         "option": {
             entry["option"]: [[p["name"], p["type"], p.get("help", ""), p.get("default")] for p in entry["parameters"]]

@@ -95,6 +95,7 @@ async def _interview(binary: QemuBinary) -> digest.Answers:
         questions = [
             *(Question("object", name) for name in tree.concrete(interfaces.get("user-creatable", ()))),
             *(Question("machine", machine["name"]) for machine in general["query-machines"]),
+            *(Question("accel", name) for name in tree.concrete(tree.below("accel"))),
             *(Question("device", name) for name in tree.concrete(tree.below("device"))),
         ]
         open_, rest = await _ask(client, questions, found)

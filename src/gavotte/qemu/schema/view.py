@@ -127,6 +127,15 @@ class Schema:
         return MachineType(name, alias, default, deprecated, max_cpus, default_cpu, hot_cpus, properties)
 
     @cached_property
+    def accels(self) -> Sequence[str]:
+        """The names of the accelerators, sorted: kvm, tcg, …"""
+        return self._archive.names("accel")
+
+    def accel(self, name: str) -> Mapping[str, Property] | None:
+        """Gives the properties of an accelerator; None where there is none of this name, or it can't tell them."""
+        return self._properties(self._archive.get("accel", name))
+
+    @cached_property
     def cpus(self) -> Sequence[CpuModel]:
         """The CPU models, sorted by name."""
         return tuple(CpuModel(*row) for row in self._about("cpus"))

@@ -1,0 +1,53 @@
+"""NUMA nodes: which there are, and what refers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gavotte.qemu.check.inspection import Inspection, inside
+from gavotte.qemu.check.scalars import Misfit, to_int
+from gavotte.qemu.check.unique import entries
+from gavotte.qemu.check.words import options_of
+from gavotte.qemu.props import Json
+
+__all__ = ["check_numa"]
+
+# Where a node's number stands.
+_REFERENCES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("numa", ("dst", "initiator", "node-id", "src", "target")),
+    ("devices", ("node", "numa_node")),
+)
+
+_NONE: Final = 128  # NUMA_NODE_UNASSIGNED, which is MAX_NODES, in QEMU's include/sysemu/numa.h
+
+
+def check_numa(document: Mapping[str, Json], inspection: Inspection) -> None:
+    """Reports references to nodes that aren't there. A machine without any has the node 0 for its memory devices."""
+    if any(option == "numa" for option, _ in options_of(document.get("options"))):
+        return
+    nodes = _nodes(document)
+    for section, keys in _REFERENCES:
+        for path, props in entries(document, section):
+            for key in keys:
+                node = _number(props.get(key))
+                if node not in (None, _NONE) and node not in (nodes or ({0} if key == "node" else ())):
+                    inspection.report(inside(path, key), f"there is no NUMA node {node}")
+
+
+def _nodes(document: Mapping[str, Json]) -> set[int]:
+    """Gives the numbers of the nodes; one without a number gets that of its place (parse_numa_node in QEMU's
+    hw/core/numa.c)."""
+    found: set[int] = set()
+    for _, props in entries(document, "numa"):
+        if props.get("type", "node") == "node":
+            number = _number(props.get("nodeid"))
+            found.add(len(found) if number is None else number)
+    return found
+
+
+def _number(value: Json) -> int | None:
+    try:
+        return to_int(value)
+    except Misfit:
+        return None

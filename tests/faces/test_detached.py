@@ -223,7 +223,7 @@ def test_its_size_changes_and_what_was_reached_is_told(box: Entry) -> None:
     assert refused.stdout == b"1 cpus, 512M\n" or (b"fewer vCPUs" in refused.stderr and "640M" in said("ps"))
     assert said("resize", box.name, "--memory", "512M").endswith(" cpus, 512M\n")
     assert "from 1" in said("resize", box.name, "--cpus", "99", status=2)
-    assert "1024M" in said("resize", box.name, "--memory", "2G", status=2)
+    assert "1G" in said("resize", box.name, "--memory", "2G", status=2)
     assert "nothing to change" in said("resize", box.name, status=2)
 
 

@@ -72,7 +72,7 @@ def test_without_room_there_is_no_dump_and_the_numbers_are_told(
     monkeypatch.setattr(dump, "_MARGIN", 1 << 60)
     event, why = panicked(tmp_path, folder)
     assert event.dump is None
-    assert "MiB free, and a dump of this guest takes" in event.dump_problem
+    assert " free, and a dump of this guest takes" in event.dump_problem
     assert event.dump_problem in why
     assert [*folder.iterdir()] == []
 
@@ -98,7 +98,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_small_disk_is_found_before_anything_is_written(tmp_path: Path, small_disk: Path) -> None:
     event, _ = panicked(tmp_path, small_disk)
-    assert "has 16 MiB free, and a dump of this guest takes 96 MiB" in event.dump_problem
+    assert "has 16M free, and a dump of this guest takes 96M" in event.dump_problem
     assert [*small_disk.iterdir()] == []
 
 

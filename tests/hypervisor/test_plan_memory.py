@@ -16,7 +16,6 @@ from gavotte.hypervisor.qemu.plan.memory import (
     plan_dimm,
     plan_memory,
     plan_vcpus,
-    size_text,
 )
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.check import check_step
@@ -126,13 +125,6 @@ def test_qemu_has_the_properties_that_the_plan_names(qemu: Path | None) -> None:
     plan = plan_memory(config(max_memory=1024 * MIB, shared_memory=True), Q35, "virtio-mem")
     for step in (*plan.recipe, *plan_dimm("dimm0", MIB, shared=False, place={"slot": 0, "addr": 1 << 32})):
         check_step(step, schema)
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0"), (1, "1"), (1536, "1536"), (3 << 10, "3K"), (1536 * MIB, "1536M"), (2 << 30, "2G")]
-)
-def test_a_size_is_told_in_the_largest_unit_in_which_it_is_whole(size: int, text: str) -> None:
-    assert size_text(size) == text
 
 
 # --- memory in a file, of templates and their copies ------------------------------------------------------------------

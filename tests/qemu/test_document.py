@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_an_endless_file_is_refused() -> None:
-    with pytest.raises(UsageError, match="/dev/zero holds more than 16 MiB"):
+    with pytest.raises(UsageError, match="/dev/zero holds more than 16M"):
         read_document("/dev/zero")
 
 

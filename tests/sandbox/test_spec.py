@@ -24,8 +24,16 @@ ALL_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         ("512mb", 512 << 20),
         ("1T", 1 << 40),
         ("64K", 64 << 10),
-        ("512", 512 << 20),
         (" 1G ", 1 << 30),
+        ("1gb", 1 << 30),
+        ("1.5G", 1536 << 20),
+        ("0.25g", 256 << 20),
+        ("1.3M", 1_363_148),
+        ("5m", 5 << 20),
+        ("512k", 512 << 10),
+        ("7B", 7),
+        ("268435456", 256 << 20),
+        ("12345", 12345),
         (12345, 12345),
     ],
 )
@@ -34,7 +42,11 @@ def test_a_size(text: str | int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "G", "1.5G", "-1G", "1 000M", "1X", "1GG", "0x10", "١٢M", "1\N{KELVIN SIGN}", True, None]
+    "text",
+    [
+        *("", "G", ".5G", "1.G", "1,5G", "-1G", "1 000M", "1X", "1GG", "1iB", "0x10", "1e3M", "9" * 5000, "inf"),
+        *("١٢M", "1\N{KELVIN SIGN}", "1.5", 1.5, 512.0, True, None, b"1G"),
+    ],
 )
 def test_what_is_no_size_says_how_to_write_one(text: Any) -> None:
     with pytest.raises(UsageError, match=r"^swap: .* is not a size") as caught:
@@ -85,6 +97,18 @@ def test_memory_that_this_host_or_a_guest_cannot_do_with(memory: str | int) -> N
         make_spec(memory=memory)
     assert caught.value.hint
     assert caught.value.exit_code == 125
+
+
+@pytest.mark.parametrize("memory", [256, "256"])
+def test_a_number_that_was_surely_not_meant_as_bytes_is_refused_with_what_was_meant(memory: str | int) -> None:
+    with pytest.raises(HostError, match=r"^memory: 256 bytes is too little") as small:
+        make_spec(memory=memory)
+    with pytest.raises(UsageError, match=r"^max_memory: 256 bytes is not between .*\(128M\) and 1T") as limit:
+        make_spec(memory="128M", max_memory=memory)
+    assert all("did you mean 256M?" in caught.value.hint for caught in (small, limit))
+    with pytest.raises(HostError) as hopeless:
+        make_spec(memory=1)
+    assert hopeless.value.hint == "give it 128M or more"
 
 
 def test_memory_is_whole_mebibytes() -> None:

@@ -13,6 +13,7 @@ from gavotte.faces.terminal import is_broken_pipe, is_terminal, raw_mode, say, w
 from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.sandbox.headstart import Headstart
 from gavotte.sandbox.lifecycle import AsyncSandbox
+from gavotte.text import rough_size
 from gavotte.values import dataclass
 
 __all__ = ["RunRequest", "ensure_image", "origin", "run"]
@@ -89,7 +90,7 @@ async def _start(box: AsyncSandbox, request: RunRequest, headstart: Headstart) -
     if request.verbose:
         for name, seconds in box.phases:
             say(f"{name}: {seconds * 1000:.0f} ms")
-        say(f"on {box.accel}: {box.accel_reason}; {box.root_size >> 20}M of writable root")
+        say(f"on {box.accel}: {box.accel_reason}; {rough_size(box.root_size)} of writable root")
         say(origin(box.template, box.cold_reason))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from gavotte.text import harmless
+from gavotte.text import harmless, rough_size, size_text
 
 if TYPE_CHECKING:
     from gavotte.guest.image import Image
@@ -50,7 +50,7 @@ def print_images(images: Sequence[Image], current: Collection[str], *, as_json: 
         print_json(rows)
         return
     for row in rows:
-        size = f"{row['bytes'] / 1e6:.0f} MB"
+        size = rough_size(row["bytes"])
         made_for = f"{row['suite']:<8}  {row['architecture']:<7}"
         print(f"{row['id']}  {made_for}  {row['created']}  {size:>7}{'  current' if row['current'] else ''}")
 
@@ -99,21 +99,17 @@ def _template_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     counts = {"slot": row["slots"], **row["places"]}
     return (
         row["key"],
-        f"{row['bytes'] / 1e6:.0f} MB",
+        rough_size(row["bytes"]),
         _ago(row["created"]),
         _ago(row["used"]),
         f"{row['arch']} {row['machine']}",
         row["accel"],
-        _size(row["memory"]) + (f"-{_size(row['max_memory'])}" if row["max_memory"] else ""),
+        size_text(row["memory"]) + (f"-{size_text(row['max_memory'])}" if row["max_memory"] else ""),
         "1" if row["cpus"] == 1 else f"1-{row['cpus']}",
         ", ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count) or "-",
         row["image"],
         row["qemu"],
     )
-
-
-def _size(size: int) -> str:
-    return f"{size >> 20}M" if size % (1 << 30) else f"{size >> 30}G"
 
 
 def _ago(moment: str) -> str:

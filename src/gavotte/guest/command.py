@@ -13,6 +13,7 @@ from gavotte.errors import AgentError, CommandLost, GuestError
 from gavotte.guest import agent
 from gavotte.guest.breach import Breach
 from gavotte.guest.liveness import GRACE
+from gavotte.text import size_text
 from gavotte.values import dataclass
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Exit:
 def check_line(line: bytes | bytearray, limit: int) -> None:
     """Raises GuestError when what there is of a line is longer than `limit`."""
     if len(line) > limit:
-        raise GuestError(f"a line of more than {limit} bytes", hint="raise the limit, or use read()")
+        raise GuestError(f"a line of more than {size_text(limit)}", hint="raise the limit, or use read()")
 
 
 class InputStream:

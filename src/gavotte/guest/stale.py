@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gavotte.guest.breach import Breach
+from gavotte.text import size_text
 
 __all__ = ["StaleFilter"]
 
@@ -28,7 +29,7 @@ class StaleFilter:
             stale = max(0, len(self._held) - len(self._needle))
             self._dropped += stale
             if self._dropped > _MOST:
-                raise Breach(f"more than {_MOST >> 20}M came that answer another manager")
+                raise Breach(f"more than {size_text(_MOST)} came that answer another manager")
             del self._held[:stale]
             return b""
         ours = bytes(self._held[at + len(self._token) :])

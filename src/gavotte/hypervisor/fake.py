@@ -46,7 +46,7 @@ from gavotte.hypervisor.interface import (
 from gavotte.hypervisor.qemu.portable import device_from_json, device_to_json
 from gavotte.hypervisor.qemu.turns import Interrupted, Turns
 from gavotte.qemu.fds import socketpair
-from gavotte.text import harmless
+from gavotte.text import harmless, size_text
 
 __all__ = ["FakeVm", "Script", "Unplugging"]
 
@@ -309,7 +309,9 @@ class FakeVm:
         async with self._changing("resize_memory", VmState.RUNNING, needs=_direction(size, now.total, "MEMORY")):
             _check_bounds(size, now.base, now.limit, "memory")
             if now.block and (size - now.base) % now.block:
-                raise UsageError(f"{size} can't be: memory comes in steps of {now.block} bytes", path="memory")
+                raise UsageError(
+                    f"{size_text(size)} can't be: memory comes in steps of {size_text(now.block)}", path="memory"
+                )
             plugged = _reached(now.plugged, size - now.base, self.script.memory)
             if plugged != now.plugged:
                 self._streams.offer(events.MemoryChanged("memory", plugged))

@@ -12,6 +12,7 @@ from gavotte.qemu.descriptors import fd_numbers, fd_options, with_numbers
 from gavotte.qemu.props import option_to_argv, word_to_argv
 from gavotte.qemu.sections import SECTIONS, Document, Section
 from gavotte.qemu.shape import MAX_DEPTH, Pairs, check_shape, entries_of, within
+from gavotte.text import size_text
 
 __all__ = ["Document", "document_to_argv", "document_to_options", "parse_document", "read_document"]
 
@@ -39,7 +40,7 @@ def read_document(path: str | os.PathLike[str], *, shaped: bool = True) -> Docum
     except ValueError as e:  # a NUL in the path
         raise UsageError(f"can't read {name!r}: {e}") from e
     if len(data) > _MAX_BYTES:
-        raise UsageError(f"{name} holds more than {_MAX_BYTES >> 20} MiB: that is no machine file")
+        raise UsageError(f"{name} holds more than {size_text(_MAX_BYTES)}: that is no machine file")
     return parse_document(_decoded(data, name), name, shaped=shaped)
 
 

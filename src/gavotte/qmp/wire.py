@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from gavotte.errors import QmpProtocolError, UsageError
+from gavotte.text import size_text
 from gavotte.values import dataclass
 
 __all__ = [
@@ -135,7 +136,7 @@ class Decoder:
 
     def _check_size(self, line: bytes | bytearray) -> None:
         if len(line) > self._limit:
-            raise QmpProtocolError(f"a line over QMP is longer than {self._limit} bytes")
+            raise QmpProtocolError(f"a line over QMP is longer than {size_text(self._limit)}")
 
 
 def _decode(line: bytes) -> Message:

@@ -12,7 +12,8 @@ from gavotte.errors import UsageError
 from gavotte.guest.channel import Channel
 from gavotte.hypervisor.interface import Ability, Hypervisor
 from gavotte.sandbox.spec import Spec
-from gavotte.sandbox.words import parse_size
+from gavotte.sandbox.words import meant_size, parse_size
+from gavotte.text import size_text
 from gavotte.values import dataclass
 
 __all__ = ["Size", "resize"]
@@ -78,10 +79,12 @@ def _check_memory(spec: Spec, size: int) -> int:
     """A template has room for more than its copies asked for, and less to begin with."""
     most = max(spec.max_memory, spec.memory)
     if not spec.memory <= size <= most:
+        hint = meant_size(size, spec.memory, most, "what it was started with can't be removed")
         raise UsageError(
-            f"{size >> 20}M is not between {spec.memory >> 20}M, with which it was started, and {most >> 20}M",
+            f"{size_text(size)} is not between {size_text(spec.memory)}, with which it was started, "
+            f"and {size_text(most)}",
             path="memory",
-            hint="start it with a larger max_memory" if size > most else "what it was started with can't be removed",
+            hint="start it with a larger max_memory" if size > most else hint,
         )
     return size
 

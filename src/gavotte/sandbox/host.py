@@ -16,6 +16,7 @@ from gavotte.sandbox.accel import KVM, choose_accel, expected_accel, probe
 from gavotte.sandbox.artifacts import Artifacts, artifacts
 from gavotte.sandbox.spec import make_spec
 from gavotte.sandbox.store import run_root
+from gavotte.text import rough_size
 
 __all__ = ["Finding", "examine"]
 
@@ -123,7 +124,9 @@ async def _templates(binary: QemuBinary | None, image: Image | None) -> Finding:
     if binary is not None and image is not None and (why := await _why_no_template(binary, image)):
         return Finding("templates", None, f"each sandbox boots: {why}", "try another QEMU binary with --qemu")
     templates = list_templates()
-    use = f"{len(templates)} take {sum(template.size for template in templates) >> 20}M" if templates else "none yet"
+    use = (
+        f"{len(templates)} take {rough_size(sum(template.size for template in templates))}" if templates else "none yet"
+    )
     directory = templates_directory()
     place = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
     disk = _disk("templates", place, space_for(layout_for(make_spec())), "templates", "XDG_CACHE_HOME", needed=False)
@@ -151,10 +154,14 @@ def _device(name: str, path: str, module: str) -> Finding:
 
 def _memory() -> Finding:
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(lines["MemAvailable"].split()[0]) >> 10
-    ok = free >= 1024
+    free = int(lines["MemAvailable"].split()[0]) << 10
+    ok = free >= 1 << 30
     return Finding(
-        "memory", ok, f"{free}M available", "" if ok else "a default guest takes 512M: end something", needed=False
+        "memory",
+        ok,
+        f"{rough_size(free)} available",
+        "" if ok else "a default guest takes 512M: end something",
+        needed=False,
     )
 
 
@@ -177,8 +184,8 @@ def _disk(name: str, place: Path, size: int, use: str, variable: str, *, needed:
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return Finding(name, False, f"{place} is no directory that can be written; {use} go there", remedy, needed)
     free = shutil.disk_usage(place).free
-    remedy = "" if free >= size else f"free {size >> 20}M, or {remedy}"
-    return Finding(name, free >= size, f"{free >> 20}M free for {use} below {place}", remedy, needed)
+    remedy = "" if free >= size else f"free {rough_size(size)}, or {remedy}"
+    return Finding(name, free >= size, f"{rough_size(free)} free for {use} below {place}", remedy, needed)
 
 
 def _run_directory() -> Finding:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 
 from gavotte.errors import CommandFailed, CommandTimeout, GuestError
 from gavotte.guest.command import AsyncProcess, OutputStream
+from gavotte.text import size_text
 from gavotte.values import dataclass
 
 __all__ = ["MAX_OUTPUT", "Result", "run_to_end"]
@@ -78,7 +79,8 @@ async def _collect(stream: OutputStream, into: bytearray, limit: int) -> None:
         into += chunk
         if len(into) > limit:
             raise GuestError(
-                f"the command wrote more than {limit} bytes", hint="raise max_output, or use spawn and read as it comes"
+                f"the command wrote more than {size_text(limit)}",
+                hint="raise max_output, or use spawn and read as it comes",
             )
 
 

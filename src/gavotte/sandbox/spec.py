@@ -10,7 +10,8 @@ from gavotte.errors import HostError, UsageError
 from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.qemu.machines import host_arch
-from gavotte.sandbox.words import DEFAULT_MEMORY, check_argv, check_env, check_name, parse_size
+from gavotte.sandbox.words import DEFAULT_MEMORY, check_argv, check_env, check_name, meant_size, parse_size
+from gavotte.text import rough_size, size_text
 from gavotte.values import dataclass
 
 __all__ = ["ACCELS", "Spec", "check_argv", "check_device", "check_env", "make_spec", "parse_size"]
@@ -138,21 +139,25 @@ def _check_limit(limit: str | int, memory: int) -> int:
         return 0
     if not memory <= size <= _MOST_MEMORY:
         raise UsageError(
-            f"{limit} is not between what it starts with ({memory >> 20}M) and {_MOST_MEMORY >> 30}G", path="max_memory"
+            f"{size_text(size)} is not between what it starts with ({size_text(memory)}) and {size_text(_MOST_MEMORY)}",
+            path="max_memory",
+            hint=meant_size(size, memory, _MOST_MEMORY, ""),
         )
     return size - size % (1 << 20)
 
 
 def _check_memory(memory: str | int, smallest: int) -> int:
     size = parse_size(memory, "memory")
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size < smallest:
         raise HostError(
-            f"memory: {memory} is too little for a guest to boot in",
-            hint=f"give it {smallest >> 20}M or more",
+            f"memory: {size_text(size)} is too little for a guest to boot in",
+            hint=meant_size(size, smallest, have, f"give it {size_text(smallest)} or more"),
         )
-    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size > have:
-        raise HostError(f"memory: {memory} is more than this host has ({have >> 20}M)", hint="ask for less")
+        raise HostError(
+            f"memory: {size_text(size)} is more than this host has ({rough_size(have)})", hint="ask for less"
+        )
     return size - size % (1 << 20)
 
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from gavotte.errors import UsageError
 
-__all__ = ["DEFAULT_MEMORY", "check_argv", "check_env", "check_name", "parse_signal", "parse_size"]
+__all__ = ["DEFAULT_MEMORY", "check_argv", "check_env", "check_name", "meant_size", "parse_signal", "parse_size"]
 
 DEFAULT_MEMORY = 512 << 20  # bytes that a sandbox has unless told otherwise
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE = re.compile(r"(\d{1,20})(?:\.(\d{1,20}))?(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE | re.ASCII)
 
 _LAST_SIGNAL = 64  # signal(7)
 
@@ -64,14 +65,23 @@ def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def parse_size(text: str | int, path: str) -> int:
-    """Bytes of a size such as 256M, 2G or 512MiB. A bare number is MiB, as for QEMU's `-m`; an int is bytes."""
+    """Bytes of a size such as 256M, 1.5G or 512MiB; a bare number is bytes, as text and as an int. K is 1024.
+
+    What is less than a byte is dropped. Raises UsageError.
+    """
     if isinstance(text, int) and not isinstance(text, bool):
         return text
-    found = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", str(text).strip(), re.IGNORECASE | re.ASCII)
-    if not found:
-        raise UsageError(f"{text!r} is not a size", path=path, hint="write it like 256M or 2G")
-    number, unit = found.groups()
-    return int(number) << (_UNITS[unit.upper()] or 20)
+    found = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not found or (found[2] and not found[3]):
+        raise UsageError(f"{text!r} is not a size", path=path, hint="write it like 256M or 1.5G")
+    whole, fraction, unit = found.groups(default="")
+    return (int(whole + fraction) << _UNITS[unit.upper()]) // int(10 ** len(fraction))
+
+
+def meant_size(size: int, least: int, most: int, otherwise: str) -> str:
+    """A hint for a size that is too small: the same number in M, if that is from `least` to `most`."""
+    meant = size << 20
+    return f"a number without a unit is bytes; did you mean {size}M?" if least <= meant <= most else otherwise
 
 
 def parse_signal(text: str, path: str) -> int:

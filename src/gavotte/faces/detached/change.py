@@ -10,6 +10,7 @@ from gavotte.sandbox.keeper.client import connect
 from gavotte.sandbox.register import GRACE, STOPPED, Entry, find_entry, remove, wait_for_end
 from gavotte.sandbox.store import sweep
 from gavotte.sandbox.words import parse_size
+from gavotte.text import size_text
 
 __all__ = ["add_arguments"]
 
@@ -113,7 +114,7 @@ def resize(options: argparse.Namespace) -> int:
     memory = None if options.memory is None else parse_size(options.memory, "memory")
     with connect(find_entry(options.name)) as line:
         reached = line.ask("resize", cpus=options.cpus, memory=memory)
-    print(f"{reached['cpus']} cpus, {reached['memory'] >> 20}M")
+    print(f"{reached['cpus']} cpus, {size_text(reached['memory'])}")
     for shortfall in reached["short"]:
         say(shortfall)
     return 1 if reached["short"] else 0

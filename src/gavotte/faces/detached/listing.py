@@ -10,7 +10,7 @@ from typing import Any
 
 from gavotte.faces.tables import short_time
 from gavotte.sandbox.register import COMMAND_LOG, ENDED, Entry, find_entry, list_entries
-from gavotte.text import harmless
+from gavotte.text import harmless, size_text
 
 __all__ = ["add_arguments"]
 
@@ -69,7 +69,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     command = harmless(shlex.join(entry.argv)).replace("\n", " ") or "-"
     if len(command) > _LONGEST_COMMAND:
         command = f"{command[: _LONGEST_COMMAND - 1]}…"
-    memory = f"{entry.spec['memory'] >> 20}M"
+    memory = size_text(entry.spec["memory"])
     return entry.name, state, short_time(time.time() - entry.created), str(entry.spec["cpus"]), memory, command
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gavotte.errors import GavotteError, InvalidMachine, QemuError, UsageError
-from gavotte.text import harmless
+from gavotte.text import harmless, size_text
 
 if TYPE_CHECKING:
     from gavotte.qemu.props import Kind, Recipe
@@ -210,7 +210,7 @@ def _print_overview(found: dict[str, Any]) -> None:
     memory = found["memory"] or {}
     if "base-memory" in memory:
         plugged = memory.get("plugged-memory", 0)
-        print(f"memory    {memory['base-memory'] >> 20} MiB" + (f" + {plugged >> 20} MiB plugged" if plugged else ""))
+        print(f"memory    {size_text(memory['base-memory'])}" + (f" + {size_text(plugged)} plugged" if plugged else ""))
     for cpu in found["vcpus"]:
         print(harmless(f"vcpu      {cpu.get('cpu-index')}  thread {cpu.get('thread-id')}"))
     for thing in found["objects"]:

@@ -32,6 +32,7 @@ from gavotte.guest.image.manifest import (
     identity,
 )
 from gavotte.places import cache_directory
+from gavotte.text import rough_size
 from gavotte.values import dataclass
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def require_space(needs: dict[Path, int]) -> None:
         free = status.f_bavail * status.f_frsize
         if free < size:
             raise ImageError(
-                f"building the guest image needs {size >> 20} MiB in {path}, and {free >> 20} MiB are free",
+                f"building the guest image needs {rough_size(size)} in {path}, and {rough_size(free)} are free",
                 hint="free some space, or point XDG_CACHE_HOME (images) or TMPDIR (scratch) to another disk",
             )
 

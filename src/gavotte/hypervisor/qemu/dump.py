@@ -11,6 +11,7 @@ from typing import Any
 
 from gavotte.errors import QemuError
 from gavotte.qmp.client import Deadline, QmpClient
+from gavotte.text import rough_size
 
 __all__ = ["dump_memory"]
 
@@ -28,8 +29,8 @@ async def dump_memory(name: str, directory: Path, client: QmpClient) -> Path:
     needed = size["base-memory"] + size.get("plugged-memory", 0) + _MARGIN
     disk = os.statvfs(directory)
     if disk.f_bavail * disk.f_frsize < needed:
-        free = disk.f_bavail * disk.f_frsize >> 20
-        raise OSError(f"{directory} has {free} MiB free, and a dump of this guest takes {needed >> 20} MiB")
+        free = disk.f_bavail * disk.f_frsize
+        raise OSError(f"{directory} has {rough_size(free)} free, and a dump of this guest takes {rough_size(needed)}")
     path = directory / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.elf"
     part = path.with_name(f"{path.name}.part")
     with ExitStack() as undo:

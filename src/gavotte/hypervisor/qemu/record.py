@@ -16,6 +16,7 @@ from gavotte.hypervisor.qemu.portable import from_json, to_json
 from gavotte.hypervisor.qemu.table import Table
 from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.qemu.props import Recipe
+from gavotte.text import size_text
 from gavotte.values import dataclass
 
 __all__ = [
@@ -132,7 +133,7 @@ def _load(path: Path) -> object:
     except OSError as error:
         raise HostError(f"can't read {path}: {error.strerror}") from error
     if len(data) > _MAX_FILE:
-        raise UsageError(f"more than {_MAX_FILE} bytes", path=STATE, hint=_BEYOND_HELP)
+        raise UsageError(f"more than {size_text(_MAX_FILE)}", path=STATE, hint=_BEYOND_HELP)
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gavotte.errors import QmpRefused, UsageError
 from gavotte.hypervisor.interface import Ability, MachineConfig, Memory
 from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
-from gavotte.hypervisor.qemu.plan.memory import VMEM, plan_dimm, size_text
+from gavotte.hypervisor.qemu.plan.memory import VMEM, plan_dimm
 from gavotte.hypervisor.qemu.turns import finished
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.plug import plug
@@ -24,6 +24,7 @@ from gavotte.qemu.props import Json, Recipe, Step
 from gavotte.qmp import wire
 from gavotte.qmp.client import QmpClient
 from gavotte.qmp.wire import Event
+from gavotte.text import size_text
 from gavotte.values import dataclass
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from gavotte.qemu.props import Recipe, Step
 from gavotte.sandbox import register
 from gavotte.sandbox.keeper.connection import Connection
 from gavotte.sandbox.keeper.session import Session, show_console
+from gavotte.text import size_text
 
 if TYPE_CHECKING:
     from gavotte.sandbox.keeper.server import Keeper
@@ -102,7 +103,7 @@ async def _resize(keeper: Keeper, request: Request) -> Reply:
     if cpus is not None and size.cpus != cpus:
         short.append(f"the guest has {size.cpus} cpus, and not {cpus}")
     if memory is not None and plugged != memory:
-        short.append(f"the guest has {plugged >> 20}M of memory, and not {memory >> 20}M")
+        short.append(f"the guest has {size_text(plugged)} of memory, and not {size_text(memory)}")
     return {"cpus": size.cpus, "memory": plugged, "short": short}
 
 

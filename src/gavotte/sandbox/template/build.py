@@ -27,6 +27,7 @@ from gavotte.sandbox.store import RunDirectory
 from gavotte.sandbox.template.layout import Layout
 from gavotte.sandbox.template.plan import host_of, plan_config
 from gavotte.sandbox.template.store import MEMORY, Template, draft, publish
+from gavotte.text import rough_size
 
 __all__ = ["build_template", "space_for"]
 
@@ -90,9 +91,10 @@ def _make_memory(path: Path, layout: Layout) -> int:
     """The file of the guest's memory, with nothing in it."""
     status = os.statvfs(path.parent)
     free = status.f_bavail * status.f_frsize
-    if free < space_for(layout):
+    needed = space_for(layout)
+    if free < needed:
         raise HostError(
-            f"a template needs {space_for(layout) >> 20}M in {path.parent.parent}, and {free >> 20}M are free",
+            f"a template needs {rough_size(needed)} in {path.parent.parent}, and {rough_size(free)} are free",
             hint="free some space, or point XDG_CACHE_HOME to another disk",
         )
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

@@ -9,6 +9,7 @@ from gavotte.errors import Bug, Unsupported, UsageError
 from gavotte.hypervisor.interface import Ability, MachineConfig, MemoryFile
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.props import Json, PropertyMap, Recipe, Step
+from gavotte.text import size_text
 
 if TYPE_CHECKING:
     from gavotte.qemu.schema import Schema
@@ -23,7 +24,6 @@ __all__ = [
     "plan_dimm",
     "plan_memory",
     "plan_vcpus",
-    "size_text",
 ]
 
 Growth: TypeAlias = Literal["virtio-mem", "dimm", ""]
@@ -151,13 +151,5 @@ def _check_room(config: MachineConfig, room: int, growth: Growth) -> None:
 
 def _kib(size: int, path: str) -> str:
     if size <= 0 or size % 1024:  # QEMU would take its own default for none
-        raise UsageError(f"{size} bytes can't be", path=path, hint="take a multiple of 1024")
-    return f"{size >> 10}K"
-
-
-def size_text(size: int) -> str:
-    """A number of bytes in the largest unit in which it is whole: 1536M, 2G."""
-    for shift, unit in ((30, "G"), (20, "M"), (10, "K")):
-        if size and size % (1 << shift) == 0:
-            return f"{size >> shift}{unit}"
-    return str(size)
+        raise UsageError(f"{size_text(size)} can't be", path=path, hint="take a multiple of 1024")
+    return f"{size // 1024}K"

@@ -85,6 +85,14 @@ def test_waiting_ends_at_its_deadline(lock: FileLock, other: subprocess.Popen[st
     assert subprocess.run(lock.waiter(-1), check=False).returncode == 1
 
 
+def test_who_waits_has_it_then_or_is_told_that_it_has_not(lock: FileLock, other: subprocess.Popen[str]) -> None:
+    assert not lock.wait(0.01)
+    assert not lock.is_held
+    threading.Timer(0.1, other.kill).start()
+    assert lock.wait(60)
+    assert lock.is_held
+
+
 def test_another_thread_does_not_get_it_until_it_is_released(lock: FileLock, path: Path) -> None:
     assert lock.take()
     assert not elsewhere(path)

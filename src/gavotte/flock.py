@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -57,8 +58,8 @@ os.register_at_fork(after_in_child=Flock.after_fork)
 class FileLock:
     """A lock known by the path of its file, in which its holder's process id stands.
 
-    Whoever can't `take` it runs the command `waiter`, and tries again. Work under a lock must not ask for the same one,
-    as it would wait for itself: that raises Bug, also in its tasks, and in its threads that have a copy of its context.
+    Whoever can't `take` it may `wait`, or run the command `waiter` and try again. Work under a lock must not ask for
+    the same one, since it would wait for itself: that raises Bug, also in its tasks and in threads with its context.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,9 +81,21 @@ class FileLock:
         _above.set((*above, self))
         return True
 
+    def wait(self, seconds: float) -> bool:
+        """Have it as soon as it is free; False when it isn't within so many seconds. Raises as `take`."""
+        import subprocess
+
+        until = time.monotonic() + seconds
+        while not self.take():
+            command = self.waiter(until - time.monotonic())
+            if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+                return False
+        return True
+
     def waiter(self, seconds: float) -> list[str]:
         """The command that ends when the lock is free, or fails after so many seconds. flock(2) has no deadline."""
-        return ["flock", "--exclusive", "--timeout", f"{max(seconds, 0):.3f}", str(self.path), "true"]
+        with_us = ["setpriv", "--pdeathsig", "KILL", "--"]
+        return [*with_us, "flock", "--exclusive", "--timeout", f"{max(seconds, 0):.3f}", str(self.path), "true"]
 
     @property
     def holder(self) -> str:

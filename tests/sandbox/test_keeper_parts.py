@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ from hypothesis import strategies as st
 
 import gavotte
 from gavotte import errors
+from gavotte.errors import HostError
+from gavotte.flock import FileLock
 from gavotte.guest.agent import STDERR, STDOUT
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.rotation import RotatedFile
 from gavotte.sandbox import register
+from gavotte.sandbox.keeper import client
 from gavotte.sandbox.keeper.client import connect, directory_fd
 from gavotte.sandbox.keeper.log import BoundedLog, CommandLog, read_log
 from gavotte.sandbox.keeper.wire import (
@@ -389,3 +393,16 @@ def test_a_sandbox_that_is_over_is_told_with_what_to_do(state: str) -> None:
     with registered("past", state) as entry, pytest.raises(gavotte.StateError, match=state) as caught:
         connect(entry)
     assert "gavotte rm past" in caught.value.hint
+
+
+def test_who_waits_for_another_to_bring_a_keeper_does_so_no_longer_than_it_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_TURN", 0.01)
+    other = FileLock(tmp_path / "revive.lock")
+    assert Context().run(other.take)  # as another thread of this process takes it
+    with pytest.raises(HostError, match="^this process is starting a keeper"), client._turn(tmp_path):
+        raise AssertionError("two have the turn")
+    other.release()
+    with client._turn(tmp_path):
+        pass

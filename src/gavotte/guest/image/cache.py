@@ -18,7 +18,6 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gavotte.errors import Bug, ImageError, UsageError
 from gavotte.guest.image.manifest import (
@@ -34,9 +33,6 @@ from gavotte.guest.image.manifest import (
 from gavotte.places import cache_directory
 from gavotte.text import rough_size
 from gavotte.values import dataclass
-
-if TYPE_CHECKING:
-    from gavotte.flock import FileLock
 
 Progress = Callable[[str, float | None], None]
 
@@ -141,7 +137,11 @@ def lock(progress: Progress) -> Iterator[None]:
     try:
         if not taken:
             progress(f"waiting for {build.holder}, which builds an image", None)
-            _wait_for(build)
+            if not build.wait(LOCK_DEADLINE):
+                raise ImageError(
+                    f"{build.holder} builds a guest image, and has had {build.path} for an hour",
+                    hint="end it, then try again",
+                )
         _sweep()
         yield
     finally:
@@ -253,21 +253,6 @@ def _disk_is_full(error: OSError | ImageError) -> bool:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     status = os.statvfs(cache_directory())
     return status.f_bavail * status.f_frsize < FULL
-
-
-def _wait_for(build: FileLock) -> None:
-    from gavotte.guest.image import tools
-
-    until = time.monotonic() + LOCK_DEADLINE
-    while not build.take():
-        left = until - time.monotonic()
-        try:
-            tools.run(build.waiter(left), deadline=max(left, 0) + tools.GRACE)
-        except ImageError as error:
-            raise ImageError(
-                f"{build.holder} builds a guest image, and has had {build.path} for an hour",
-                hint="end it, then try again",
-            ) from error
 
 
 def _sweep() -> None:

@@ -25,7 +25,6 @@ PACKAGE_OF = {
     "apt-cache": "apt",
     "apt-config": "apt",
     "dpkg-deb": "dpkg",
-    "flock": "util-linux",
     "lz4": "lz4",
     "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gavotte.errors import HostError, OutcomeUnknown, StateError
+from gavotte.flock import FileLock
 from gavotte.sandbox.keeper.wire import (
     MESSAGE,
     PROTOCOL,
@@ -29,6 +29,7 @@ from gavotte.sandbox.store import run_root
 __all__ = ["Line", "connect", "launch"]
 
 _RECEIVE = 128 << 10
+_TURN = 60.0  # seconds in which another client has brought a keeper
 _ANSWER = 10.0  # seconds until hello; a keeper only waits, so it answers at once
 
 
@@ -220,13 +221,17 @@ def directory_fd(path: Path) -> Iterator[int]:
 
 @contextmanager
 def _turn(path: Path) -> Iterator[None]:
-    """One client at a time brings a new keeper. Whoever has the turn has deadlines, and loses it with its life."""
-    fd = os.open(path / "revive.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """One client at a time brings a new keeper. Whoever has the turn has deadlines, unless it was stopped."""
+    lock = FileLock(path / "revive.lock")
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not lock.wait(_TURN):
+            raise HostError(
+                f"{lock.holder} is starting a keeper for {path.name}, and doesn't come to its end",
+                hint="end it, then try again",
+            )
         yield
     finally:
-        os.close(fd)
+        lock.release()
 
 
 def launch(name: str) -> Line:

@@ -29,8 +29,8 @@ def lend_memory(template: Template, *, sealed: bool, readable: bool = False) -> 
 
     Raises OSError, and ValueError when the template is damaged.
     """
-    # Of a sealed one a copy of the descriptor: another start may close it meanwhile, for a template that was made anew
     sealed = not readable and (sealed or _is_read_only(template))
+    # Of a sealed one a copy of the descriptor: another start may close it meanwhile, for a template that was made anew
     fd = os.dup(_seal(template)) if sealed else template.open_memory()
     try:
         yield fd

@@ -16,6 +16,7 @@ from gavotte.qemu.imports import (
     import_argv,
     inherited_fds,
     modernise,
+    trace_script,
 )
 from gavotte.text import harmless
 
@@ -27,9 +28,13 @@ def add_actions(add: Callable[..., Any]) -> None:
     parser = add("import", _import, "print the machine file for a QEMU command line; without --modern nothing changes")
     parser.add_argument("--from-file", metavar="FILE", help="a script, a libvirt log, or - for stdin, that holds it")
     parser.add_argument("--pid", type=int, metavar="N", help="the command line of a process that runs")
+    parser.add_argument(
+        "--trace", action="store_true", help="what is behind -- is a script: run it, for what it starts"
+    )
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="end a traced script then (60)")
     parser.add_argument("--modern", action="store_true", help="write legacy options as maps, and name each change")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the machine file there (stdout)")
-    parser.add_argument("argv", nargs="*", metavar="-- QEMU ARG…", help="the command line")
+    parser.add_argument("argv", nargs="*", metavar="-- QEMU ARG…", help="the command line, or the script")
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -56,6 +61,13 @@ def _command_line(options: argparse.Namespace) -> CommandLine:
             "one command line is wanted: behind --, by --from-file or by --pid",
             hint="gavotte qemu import -- qemu-system-x86_64 ARGS…",
         )
+    if options.trace and not options.argv:
+        raise UsageError(
+            "a script is wanted behind --", path="--trace", hint="gavotte qemu import --trace -- ./launch.sh"
+        )
+    if options.trace:
+        _note(f"runs {harmless(options.argv[0])}, with all that it does; only QEMU is not started")
+        return trace_script(options.argv, timeout=options.timeout)
     if options.argv:
         return CommandLine(tuple(options.argv))
     if options.pid is not None:

@@ -8,6 +8,7 @@ from gavotte.qemu.imports.launchers import is_qemu
 from gavotte.qemu.imports.lossless import import_argv
 from gavotte.qemu.imports.modern import Change, modernise
 from gavotte.qemu.imports.sources import CommandLine, command_in_text, command_of_process, inherited_fds
+from gavotte.qemu.imports.trace import trace_script
 
 __all__ = [
     "Change",
@@ -18,4 +19,5 @@ __all__ = [
     "inherited_fds",
     "is_qemu",
     "modernise",
+    "trace_script",
 ]

@@ -41,9 +41,10 @@ class Run:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Run:
-    def known(binary: QemuBinary, *, hot: tuple[str, ...] = ()) -> schemas.Schema:
+    def known(binary: QemuBinary, *, hot: tuple[str, ...] = (), cold: tuple[str, ...] = ()) -> schemas.Schema:
         assert binary == find_qemu()
-        return schema_for(None).with_pluggable(dict.fromkeys(hot, True))
+        parts = {name: name != "hpet" for name in cold}
+        return schema_for(None).with_asked("pluggable", dict.fromkeys(hot, True)).with_asked("creatable", parts)
 
     monkeypatch.setattr(schemas, "schema_of", known)
     return Run(capsys)
@@ -56,9 +57,15 @@ def columns(line: str) -> list[str]:
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
+def test_parts_of_boards_are_not_listed(run: Run) -> None:
+    assert "hpet" not in [line.split()[0] for line in run("devices").splitlines()]
+    run("devices", "hpet", status=2)
+    assert "is a part of boards" in run.error
+
+
 def test_devices_are_listed_with_their_kind(run: Run) -> None:
     lines = dict(line.split() for line in run("devices").splitlines())
-    assert len(lines) == len(schema_for(None).devices)
+    assert len(lines) == len(schema_for(None).devices) - 1  # hpet
     assert lines["virtio-blk-pci"] == "pci-device"
     assert lines["max-x86_64-cpu"] == "cpu"
     assert lines["scsi-hd"] == "scsi-device"

@@ -12,7 +12,7 @@ import pytest
 
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema import Schema, get_schema, load_schema, schema_of
-from gavotte.qemu.schema.cache import store_pluggable
+from gavotte.qemu.schema.cache import store_asked
 from tests.support.fake_qemu import a_qemu
 
 DEVICES = ["a", "b", "c"]
@@ -54,7 +54,7 @@ def test_a_process_that_asks_again_gets_the_same_one_until_the_cache_is_written_
     schema_of(binary)
     first = asyncio.run(get_schema(binary))
     assert asyncio.run(get_schema(binary)) is first
-    store_pluggable(binary, {"a": True})
+    store_asked(binary, "pluggable", {"a": True})
     second = asyncio.run(get_schema(binary))
     assert second is not first
     assert second.unsure(["a"]) == []
@@ -70,7 +70,7 @@ def test_others_may_read_what_is_remembered_if_the_umask_lets_them_and_never_wri
     before = os.umask(umask)
     try:
         schema_of(binary)
-        store_pluggable(binary, {"a": True})
+        store_asked(binary, "pluggable", {"a": True})
     finally:
         os.umask(before)
     folder = cache / binary.identity
@@ -110,7 +110,7 @@ def test_damaged_facts_about_plugging_are_as_good_as_none(binary: QemuBinary, ca
     assert works(schema)
     assert schema
     assert schema.unsure(["a"]) == ["a"]
-    store_pluggable(binary, {"b": False})
+    store_asked(binary, "pluggable", {"b": False})
     loaded = load_schema(binary)
     assert loaded
     assert loaded.unsure(DEVICES) == ["a", "c"]
@@ -122,7 +122,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(binary: QemuBinary, tmp_
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("a file is in the way: root may write everywhere else")
     assert works(schema_of(binary))
-    store_pluggable(binary, {"a": True})
+    store_asked(binary, "pluggable", {"a": True})
     assert load_schema(binary) is None
     learnt = asyncio.run(get_schema(binary))
     assert asyncio.run(get_schema(binary)) is learnt  # by this process, once

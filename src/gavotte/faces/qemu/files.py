@@ -179,7 +179,7 @@ def _checked(document: Document, options: argparse.Namespace) -> tuple[Document,
 
     try:
         binary = _find(document, options)
-        schema = schema_of(binary)
+        schema = schema_of(binary, cold=_drivers(document))
     except GavotteError:
         check_shape(document)  # which needs no binary
         raise
@@ -197,6 +197,12 @@ def _checked(document: Document, options: argparse.Namespace) -> tuple[Document,
     if problems:
         raise InvalidMachine(problems)
     return checked, binary, ".".join(map(str, schema.version))
+
+
+def _drivers(document: Document) -> set[str]:
+    devices = document.get("devices")
+    named = [props.get("driver") for props in devices if isinstance(props, dict)] if isinstance(devices, list) else []
+    return {name for name in named if isinstance(name, str)}
 
 
 def _find(document: Document, options: argparse.Namespace) -> QemuBinary:

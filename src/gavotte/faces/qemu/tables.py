@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 def add_actions(add: Callable[..., Any]) -> None:
     """Add the actions: `add(name, handler, help)` gives the action's argument parser."""
     for name, handler, help in (
-        ("devices", _devices, "list the device types"),
+        ("devices", _devices, "list the device types that a user can make"),
         ("objects", _objects, "list the types of objects that a user may make"),
         ("machines", _machines, "list the machine types"),
         ("cpus", _cpus, "list the CPU models"),
@@ -47,23 +47,28 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", metavar="ARCH", help="the architecture of its guests (this host's)")
 
 
-def _schema(options: argparse.Namespace, *, hot: Sequence[str] = ()) -> Schema:
+def _schema(options: argparse.Namespace, *, hot: Sequence[str] = (), cold: Sequence[str] = ()) -> Schema:
     from gavotte.qemu.binary import find_qemu
     from gavotte.qemu.schema import schema_of
 
-    return schema_of(find_qemu(options.arch, options.qemu), hot=hot)
+    return schema_of(find_qemu(options.arch, options.qemu), hot=hot, cold=cold)
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
 def _devices(options: argparse.Namespace) -> int:
-    schema = _schema(options)
-    rows = []
-    for name in _matching(options, schema.devices, "device type"):
-        device = schema.device(name)
-        above = device.parents if device else ()
-        rows.append({"name": name, "kind": _kind(above), "parents": list(above)})
+    """Those that a user can make. Which they are takes some seconds once: 30 ms for each that matches."""
+    names = _matching(options, _schema(options).devices, "device type")
+    schema = _schema(options, cold=names)
+    rows = [
+        {"name": device.name, "kind": _kind(device.parents), "parents": list(device.parents)}
+        for device in map(schema.device, names)
+        if device and device.creatable is not False
+    ]
+    if not rows:
+        what = f"what has a name like {options.pattern!r} is a part of boards, and no user can make one"
+        raise UsageError(what, hint=f"to see its properties: gavotte qemu props {names[0]}")
     return _show(options, rows, ("name", "kind"))
 
 

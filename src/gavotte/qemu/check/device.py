@@ -58,6 +58,8 @@ def check_device(props: PropertyMap, path: str, inspection: Inspection) -> dict[
     _check_id(props, path, inspection)
     if device is None or device.properties is None:
         return dict(props)
+    if device.creatable is False:
+        inspection.report(inside(path, "driver"), f"{device.name} is a part of boards, and no user can make one")
     if inspection.hot and device.pluggable is False:
         inspection.report(inside(path, "driver"), f"{device.name} can't be plugged while the machine runs")
     if inspection.hot:

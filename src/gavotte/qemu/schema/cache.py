@@ -3,6 +3,7 @@
     $XDG_CACHE_HOME/gavotte/schemas/IDENTITY/
       schema          an archive
       pluggable.json  whether device types can be plugged, as far as somebody asked
+      creatable.json  whether a user may make them, likewise
       binary          the path of the binary; when that is gone or has another identity, the directory goes too
 
 Each file appears by one rename. What can't be read is learnt again; what can't be written is held by the process that
@@ -20,10 +21,11 @@ from pathlib import Path
 from gavotte.places import cache_directory
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.schema.archive import Archive
-from gavotte.qemu.schema.view import Schema
+from gavotte.qemu.schema.view import Asked, Schema
 
-__all__ = ["hold_schema", "load_schema", "remembered_schema", "store_pluggable", "store_schema"]
+__all__ = ["hold_schema", "load_schema", "remembered_schema", "store_asked", "store_schema"]
 
+_ASKED: tuple[Asked, ...] = ("pluggable", "creatable")
 _DRAFT = ".tmp-"
 _MOST = 4  # schemas that a process holds: each has some MB
 
@@ -34,7 +36,7 @@ def load_schema(binary: QemuBinary) -> Schema | None:
     """Gives the schema from the cache, in milliseconds; None where it isn't there, is damaged or of another format."""
     try:
         folder = _folder(binary)
-        return Schema(Archive((folder / "schema").read_bytes()), _pluggable(folder))
+        return Schema(Archive((folder / "schema").read_bytes()), *(_asked(folder, what) for what in _ASKED))
     except (OSError, ValueError):
         return None
 
@@ -65,7 +67,7 @@ def hold_schema(binary: QemuBinary, schema: Schema) -> None:
 def _traits(folder: Path) -> list[tuple[int, int, int]]:
     """How its files are now, those that aren't there or can't be read included."""
     found = []
-    for name in ("schema", "pluggable.json"):
+    for name in ("schema", *map(_file_of, _ASKED)):
         try:
             stat = (folder / name).stat()
             found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
@@ -83,12 +85,12 @@ def store_schema(binary: QemuBinary, data: bytes) -> None:
         _write(_folder(binary) / "schema", data)
 
 
-def store_pluggable(binary: QemuBinary, found: Mapping[str, bool | None]) -> None:
+def store_asked(binary: QemuBinary, what: Asked, found: Mapping[str, bool | None]) -> None:
     """Adds to what is known. Of two writers at the same moment, one's additions may be lost, and are asked again."""
     with contextlib.suppress(OSError):
         _folder(binary).mkdir(mode=0o755, parents=True, exist_ok=True)
-        known = {**_pluggable(_folder(binary)), **found}
-        _write(_folder(binary) / "pluggable.json", json.dumps(known).encode())
+        known = {**_asked(_folder(binary), what), **found}
+        _write(_folder(binary) / _file_of(what), json.dumps(known).encode())
 
 
 def _root() -> Path:
@@ -99,9 +101,13 @@ def _folder(binary: QemuBinary) -> Path:
     return _root() / binary.identity
 
 
-def _pluggable(folder: Path) -> dict[str, bool | None]:
+def _file_of(what: Asked) -> str:
+    return f"{what}.json"
+
+
+def _asked(folder: Path, what: Asked) -> dict[str, bool | None]:
     try:
-        known = json.loads((folder / "pluggable.json").read_bytes())
+        known = json.loads((folder / _file_of(what)).read_bytes())
     except (OSError, ValueError):
         return {}
     return (

@@ -45,7 +45,7 @@ class DeviceType:
     """A device type that can be made. `parents` are its ancestors and interfaces, nearest first.
 
     `pluggable` says whether `device_add` takes it while the machine runs; None where nobody asked (`get_schema` with
-    `hot`), and for what the machine decides.
+    `hot`), and for what the machine decides. `creatable` says whether a user may make it at all, likewise (`cold`).
     Where introspection ends the binary's process, `properties` is None.
     """
 
@@ -53,6 +53,7 @@ class DeviceType:
     parents: tuple[str, ...] = ()
     pluggable: bool | None = None
     properties: Mapping[str, Property] | None = field(default_factory=dict)
+    creatable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from gavotte.qemu.schema.aliases import type_behind
 from gavotte.qemu.schema.archive import Archive
@@ -23,7 +23,10 @@ from gavotte.qemu.schema.model import (
     Struct,
 )
 
-__all__ = ["Schema"]
+__all__ = ["Asked", "Schema"]
+
+Asked: TypeAlias = Literal["pluggable", "creatable"]
+"""What is only asked of a device type when somebody wants to know it."""
 
 # The commands that make each kind of thing; "chardev" is a union inside of one's arguments.
 _MAKERS = {"object": "object-add", "netdev": "netdev_add", "blockdev": "blockdev-add"}
@@ -32,9 +35,17 @@ _MAKERS = {"object": "object-add", "netdev": "netdev_add", "blockdev": "blockdev
 class Schema:
     """What one binary supports, in its own words. Made by `learn_schema` and `load_schema`."""
 
-    def __init__(self, archive: Archive, pluggable: Mapping[str, bool | None] | None = None) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        pluggable: Mapping[str, bool | None] | None = None,
+        creatable: Mapping[str, bool | None] | None = None,
+    ) -> None:
         self._archive = archive
-        self._pluggable = pluggable or {}
+        self._asked: dict[Asked, Mapping[str, bool | None]] = {
+            "pluggable": pluggable or {},
+            "creatable": creatable or {},
+        }
         self._devices: dict[str, DeviceType] = {}
         self._types: dict[str, QapiType] = {}
         self._objects: dict[str, Mapping[str, Property]] = {}
@@ -67,16 +78,17 @@ class Schema:
             if found is None:
                 return None
             parents, places = found
-            self._devices[name] = DeviceType(name, tuple(parents), self._pluggable.get(name), self._properties(places))
+            pluggable, creatable = (found.get(name) for found in self._asked.values())
+            self._devices[name] = DeviceType(name, tuple(parents), pluggable, self._properties(places), creatable)
         return self._devices[name]
 
-    def unsure(self, names: Iterable[str]) -> list[str]:
-        """Gives those device types among `names` that `DeviceType.pluggable` was not asked of yet."""
-        return sorted({name for name in names if name in self.devices and name not in self._pluggable})
+    def unsure(self, names: Iterable[str], what: Asked = "pluggable") -> list[str]:
+        """Gives those device types among `names` that weren't asked yet whether they are `what`."""
+        return sorted({name for name in names if name in self.devices and name not in self._asked[what]})
 
-    def with_pluggable(self, found: Mapping[str, bool | None]) -> Schema:
-        """Gives the same schema that knows more about which device types can be plugged."""
-        return Schema(self._archive, {**self._pluggable, **found})
+    def with_asked(self, what: Asked, found: Mapping[str, bool | None]) -> Schema:
+        """Gives the same schema that knows more about which device types are `what`."""
+        return Schema(self._archive, **{**self._asked, what: {**self._asked[what], **found}})
 
     def types(self, implements: str) -> Sequence[str]:
         """Gives the names of the device types with this ancestor or interface, such as `pci-device`, sorted."""

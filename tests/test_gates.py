@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ import gavotte
 from gavotte import errors
 from tests.support.checkers import ROOT, checker
 from tests.support.order import LONGEST
+from tests.support.signatures import public_overloads
 
 SRC = ROOT / "src"
 AGENT = SRC / "gavotte/guest/agent"  # copied into the guest, alone
@@ -26,8 +29,9 @@ MAX_FUNCTION_LINES = 80
 
 # What the modules of each floor may import, beside their own. "" is the package itself, which the command line asks
 # for its version. The guest's side stands beside QEMU's: neither knows the other, and sandboxes bring them together.
-_GROUND = {"compat", "errors", "flock", "places", "text", "values"}
+_GROUND = {"arguments", "compat", "errors", "flock", "places", "text", "values"}
 FLOORS: dict[str, set[str]] = {
+    "arguments": {"errors"},
     "compat": set(),
     "errors": set(),
     "flock": {"errors"},
@@ -285,6 +289,33 @@ def test_all_holds_each_public_name_once_and_each_can_be_had() -> None:
     assert sorted(gavotte.__all__) == sorted({*gavotte._HOMES, *errors.__all__})
     for name in gavotte.__all__:
         assert getattr(gavotte, name).__name__ == name
+
+
+def hidden_parameters(name: str, function: Any) -> list[str]:
+    """Those of which neither an editor nor a type checker knows anything."""
+    return [
+        f"{name}: {parameter}"
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.annotation in ("Any", "object", parameter.empty) and parameter.name not in ("self", "cls")
+    ]
+
+
+def test_each_parameter_of_a_public_function_has_a_type_and_no_options_are_hidden() -> None:
+    found = [each for name, function in public_overloads() for each in hidden_parameters(name, function)]
+    assert found == []
+
+
+def test_hidden_options_are_found() -> None:
+    def hiding(one: int, other, **options: Any) -> None:  # type: ignore[no-untyped-def]
+        """Takes who knows what."""
+
+    assert hidden_parameters("hiding", hiding) == ["hiding: other", "hiding: **options: 'Any'"]
+
+
+def test_the_package_tells_type_checkers_that_it_has_types() -> None:
+    assert (SRC / "gavotte/py.typed").is_file()
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel == {"packages": ["src/gavotte"]}  # all that is in it, with that file
 
 
 @pytest.mark.parametrize("path", python_files("src"), ids=name_of)

@@ -17,7 +17,7 @@ from gavotte import errors
 from gavotte.errors import *  # noqa: F403  # the tree of errors is public, whole
 
 if TYPE_CHECKING:
-    from gavotte.faces.api import Process, Sandbox
+    from gavotte.faces.api import Process, Reader, Sandbox, Writer
     from gavotte.faces.executor import Executor
     from gavotte.faces.mapping import map
     from gavotte.faces.pool import Pool
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gavotte.qemu.props import Step
     from gavotte.sandbox.growth import Size
     from gavotte.sandbox.lifecycle import AsyncSandbox, State
+    from gavotte.sandbox.options import CallOptions, CommandOptions, MachineOptions, SandboxOptions
     from gavotte.sandbox.pool import AsyncPool
     from gavotte.sandbox.result import Result
 
@@ -55,9 +56,12 @@ _HOMES = {
     "AsyncProcess": "gavotte.guest.command",
     "AsyncSandbox": "gavotte.sandbox.lifecycle",
     "Balloon": "gavotte.hypervisor.devices",
+    "CallOptions": "gavotte.sandbox.options",
+    "CommandOptions": "gavotte.sandbox.options",
     "Console": "gavotte.hypervisor.devices",
     "Disk": "gavotte.hypervisor.devices",
     "Executor": "gavotte.faces.executor",
+    "MachineOptions": "gavotte.sandbox.options",
     "Nic": "gavotte.hypervisor.devices",
     "Passt": "gavotte.hypervisor.devices",
     "Pool": "gavotte.faces.pool",
@@ -65,9 +69,11 @@ _HOMES = {
     "Process": "gavotte.faces.api",
     "PvPanic": "gavotte.hypervisor.devices",
     "Raw": "gavotte.hypervisor.devices",
+    "Reader": "gavotte.faces.api",
     "Result": "gavotte.sandbox.result",
     "Rng": "gavotte.hypervisor.devices",
     "Sandbox": "gavotte.faces.api",
+    "SandboxOptions": "gavotte.sandbox.options",
     "Share": "gavotte.hypervisor.devices",
     "Size": "gavotte.sandbox.growth",
     "State": "gavotte.sandbox.lifecycle",
@@ -79,6 +85,7 @@ _HOMES = {
     "VmGenId": "gavotte.hypervisor.devices",
     "Vsock": "gavotte.hypervisor.devices",
     "Watchdog": "gavotte.hypervisor.devices",
+    "Writer": "gavotte.faces.api",
     "map": "gavotte.faces.mapping",
 }
 
@@ -87,9 +94,12 @@ __all__ = [
     "AsyncProcess",
     "AsyncSandbox",
     "Balloon",
+    "CallOptions",
+    "CommandOptions",
     "Console",
     "Disk",
     "Executor",
+    "MachineOptions",
     "Nic",
     "Passt",
     "Pool",
@@ -97,9 +107,11 @@ __all__ = [
     "Process",
     "PvPanic",
     "Raw",
+    "Reader",
     "Result",
     "Rng",
     "Sandbox",
+    "SandboxOptions",
     "Share",
     "Size",
     "State",
@@ -111,6 +123,7 @@ __all__ = [
     "VmGenId",
     "Vsock",
     "Watchdog",
+    "Writer",
     "map",
 ]
 __all__ += errors.__all__

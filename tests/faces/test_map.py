@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -47,9 +48,11 @@ def test_a_function_runs_in_a_machine_for_each_input_and_one_that_fails_leaves_t
 
 
 def test_a_command_gets_text_as_an_argument_and_bytes_as_stdin() -> None:
-    inputs = ["one two", b"three", ("-", b"four"), 5, ("nosuch",)]
+    inputs: list[Any] = ["one two", b"three", ("-", b"four"), 5, ("nosuch",)]
     results = gavotte.map(["cat"], inputs, workers=2, accel="tcg", timeout=60, return_exceptions=True)
     missing, data, both, wrong, last = results
+    assert isinstance(missing, gavotte.Result) and isinstance(data, gavotte.Result)
+    assert isinstance(both, gavotte.Result) and isinstance(last, gavotte.Result)
     assert (missing.returncode, missing.stdout) == (1, b"")
     assert (data.stdout, both.stdout) == (b"three", b"four")
     assert isinstance(wrong, gavotte.UsageError)
@@ -79,11 +82,11 @@ def test_what_cannot_run_in_a_guest_is_refused_before_anything_starts() -> None:
     with pytest.raises(gavotte.UsageError, match="lambda"):
         gavotte.map(lambda x: x, [1])
     with pytest.raises(gavotte.UsageError, match="workers"):
-        gavotte.map(["cat"], [1], workers=0)
+        gavotte.map(["cat"], ["1"], workers=0)
     with pytest.raises(gavotte.UsageError, match="timeout"):
-        gavotte.map(["cat"], [1], timeout=-1)
+        gavotte.map(["cat"], ["1"], timeout=-1)
     with pytest.raises(gavotte.UsageError, match="memory"):
-        gavotte.map(["cat"], [1], memory="lots")
+        gavotte.map(["cat"], ["1"], memory="lots")
     assert list(gavotte.map(["cat"], [])) == []
 
 
@@ -199,6 +202,7 @@ def test_a_machine_that_ends_under_its_work_fails_that_and_no_other() -> None:
         ["sh", "-c"], ["echo one", off, "echo three"], workers=2, accel="tcg", progress=False, return_exceptions=True
     )
     one, ended, three = results
+    assert isinstance(one, gavotte.Result) and isinstance(three, gavotte.Result)
     assert (one.stdout, three.stdout) == (b"one\n", b"three\n")
     assert isinstance(ended, gavotte.GavotteError)
     assert "ended" in str(ended)

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gavotte.errors import AgentError, CommandLost
+from gavotte.errors import AgentError, CommandLost, UsageError
 from gavotte.guest import agent
 from gavotte.guest.channel import Channel
 from gavotte.guest.command import AsyncProcess, Exit
@@ -400,8 +400,10 @@ def test_a_real_terminal_is_resized_and_interrupted() -> None:
 def test_a_signal_that_does_not_exist_is_refused_and_the_command_goes_on() -> None:
     async def main() -> None:
         async with guest_channel() as (channel, _), await spawn(channel, "cat", stdin=True) as process:
-            with pytest.raises(AgentError):
+            with pytest.raises(UsageError, match="^number: 999 is not a number from 1 to 64"):
                 await process.send_signal(999)
+            with pytest.raises(AgentError):  # by the agent, too
+                await channel.request("signal", target=process.number, signal=999)
             assert process.stdin is not None
             await process.stdin.close()
             assert await process.wait() == 0

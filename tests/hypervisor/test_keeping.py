@@ -115,8 +115,9 @@ def test_a_machine_goes_on_without_its_manager_and_another_takes_it_over(orphan:
 
 
 def test_what_was_plugged_and_what_was_paused_is_known_again(directory: Path) -> None:
-    disk = Disk("disk", directory.parent / "disk.img", read_only=True)
-    disk.path.write_bytes(bytes(1 << 20))
+    image = directory.parent / "disk.img"
+    image.write_bytes(bytes(1 << 20))
+    disk = Disk("disk", image, read_only=True)
 
     async def main() -> None:
         vm = create(directory)

@@ -191,7 +191,7 @@ def lab(image: Image, run_directory: None, tmp_path_factory: pytest.TempPathFact
     for name in ("rw", "ro"):
         (folder / name).mkdir()
         (folder / name / "hello").write_text(f"from {name}")
-    devices = [
+    devices: list[Device] = [
         Share("writable", folder / "rw", tag="a tag"),
         Disk("one", folder / "one.img", "serial-one"),
         Nic("net", User(restrict=True), "52:54:00:12:34:56"),

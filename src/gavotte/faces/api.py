@@ -6,10 +6,11 @@ import atexit
 import signal
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Iterable, Iterator
+from typing import Generic, Literal, Self, Unpack, cast, overload
 
-from gavotte.compat import override
+from gavotte.arguments import BytesLike, StrPath, check_number, check_timeout
+from gavotte.compat import TypeVar, override
 from gavotte.errors import CommandTimeout
 from gavotte.faces.loop import begin, call
 from gavotte.guest.command import LONGEST_LINE, AsyncProcess, Exit, InputStream, OutputStream, check_line
@@ -17,6 +18,7 @@ from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.sandbox.growth import Size
 from gavotte.sandbox.lifecycle import AsyncSandbox, State
+from gavotte.sandbox.options import CommandOptions, SandboxOptions
 from gavotte.sandbox.result import MAX_OUTPUT, Result
 
 __all__ = ["Process", "Reader", "Sandbox", "Writer"]
@@ -32,7 +34,7 @@ class Writer:
         self._sandbox = sandbox
         self._stream = stream
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: BytesLike) -> None:
         """Send all of `data`, waiting while the command is behind. BrokenPipeError once it reads no more."""
         self._sandbox.check_owner()
         call(self._stream.write(data))
@@ -54,7 +56,7 @@ class Reader:
     def read(self, size: int = -1) -> bytes:
         """At most `size` bytes as soon as there are any, b"" at the end; without `size` all until the end."""
         self._sandbox.check_owner()
-        if size < 0:
+        if check_number(size, -1, None, "size") < 0:
             return self._take(len(self._rest)) + call(self._stream.read())
         return self._take(size) if self._rest else call(self._stream.read(size))
 
@@ -64,6 +66,7 @@ class Reader:
         Raises GuestError for a line of more than `limit` bytes.
         """
         self._sandbox.check_owner()
+        check_number(limit, 1, None, "limit")
         searched = 0
         while not (end := self._rest.find(b"\n", searched) + 1):
             check_line(self._rest, limit)
@@ -89,15 +92,21 @@ class Reader:
             yield line
 
 
-class Process:
-    """A running command. Made by `Sandbox.spawn`; as a context manager it ends the command on the way out."""
+Stdin = TypeVar("Stdin", bound="Writer | None", default="Writer | None", covariant=True)
+
+
+class Process(Generic[Stdin]):
+    """A running command. Made by `Sandbox.spawn`; as a context manager it ends the command on the way out.
+
+    `stdin` is None unless it was started with `stdin=True` or a terminal: type checkers know which.
+    """
 
     def __init__(self, sandbox: AsyncSandbox, process: AsyncProcess) -> None:
         self._sandbox = sandbox
         self._process = process
         self.argv = process.argv
         self.pid = process.pid
-        self.stdin = Writer(sandbox, process.stdin) if process.stdin else None
+        self.stdin: Stdin = cast("Stdin", Writer(sandbox, process.stdin) if process.stdin else None)
         self.stdout = Reader(sandbox, process.stdout)
         self.stderr = Reader(sandbox, process.stderr)
 
@@ -118,7 +127,7 @@ class Process:
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; gives `returncode`. Raises CommandTimeout after `timeout` seconds; it then still runs."""
         self._sandbox.check_owner()
-        return call(_wait(self._process, timeout))
+        return call(_wait(self._process, check_timeout(timeout, zero=True)))
 
     def send_signal(self, number: int) -> None:
         """To its process group. SIGKILL ends all that it started as well."""
@@ -171,7 +180,7 @@ class Sandbox:
     Takes the options of `AsyncSandbox`, and has its methods; they may be called from any thread.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[SandboxOptions]) -> None:
         self._async = AsyncSandbox(**options)
 
     @override
@@ -230,36 +239,114 @@ class Sandbox:
         call(self._async.close(grace=grace, stop_signal=stop_signal))
         _live.discard(self)
 
+    @overload
     def spawn(
         self,
-        argv: Sequence[str],
+        argv: Iterable[StrPath],
+        *,
+        stdin: Literal[True],
+        tty: tuple[int, int] | None = None,
+        **options: Unpack[CommandOptions],
+    ) -> Process[Writer]: ...
+
+    @overload
+    def spawn(
+        self,
+        argv: Iterable[StrPath],
         *,
         stdin: bool = False,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        user: str | int | None = None,
+        tty: tuple[int, int],
+        **options: Unpack[CommandOptions],
+    ) -> Process[Writer]: ...
+
+    @overload
+    def spawn(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        stdin: Literal[False] = False,
+        tty: None = None,
+        **options: Unpack[CommandOptions],
+    ) -> Process[None]: ...
+
+    @overload
+    def spawn(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        stdin: bool = False,
         tty: tuple[int, int] | None = None,
+        **options: Unpack[CommandOptions],
+    ) -> Process: ...
+
+    def spawn(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        stdin: bool = False,
+        tty: tuple[int, int] | None = None,
+        **options: Unpack[CommandOptions],
     ) -> Process:
         """Start a command; see `AsyncSandbox.spawn`."""
         self._async.check_owner()
-        started = call(self._async.spawn(argv, stdin=stdin, env=env, cwd=cwd, user=user, tty=tty))
-        return Process(self._async, started)
+        return Process(self._async, call(self._async.spawn(argv, stdin=stdin, tty=tty, **options)))
+
+    @overload
+    def run(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        input: BytesLike | None = None,
+        timeout: float | None = None,
+        max_output: int = MAX_OUTPUT,
+        text: Literal[False] = False,
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> Result[bytes]: ...
+
+    @overload
+    def run(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        input: str | None = None,
+        timeout: float | None = None,
+        max_output: int = MAX_OUTPUT,
+        text: Literal[True],
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> Result[str]: ...
+
+    @overload
+    def run(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        input: BytesLike | str | None = None,
+        timeout: float | None = None,
+        max_output: int = MAX_OUTPUT,
+        text: bool,
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> Result[bytes] | Result[str]: ...
 
     def run(
         self,
-        argv: Sequence[str],
+        argv: Iterable[StrPath],
         *,
-        input: bytes | None = None,
+        input: BytesLike | str | None = None,
         timeout: float | None = None,
         max_output: int = MAX_OUTPUT,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        user: str | int | None = None,
-    ) -> Result:
+        text: bool = False,
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> Result[bytes] | Result[str]:
         """Run a command to its end and give its output; see `AsyncSandbox.run`."""
         self._async.check_owner()
         return call(
-            self._async.run(argv, input=input, timeout=timeout, max_output=max_output, env=env, cwd=cwd, user=user)
+            self._async.run(
+                argv, input=input, timeout=timeout, max_output=max_output, text=text, check=check, **options
+            )
         )
 
     @classmethod

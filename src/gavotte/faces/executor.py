@@ -5,27 +5,33 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
+from gavotte.arguments import BytesLike, StrPath, check_number, check_timeout
 from gavotte.compat import override
 from gavotte.errors import GavotteError, StateError, UsageError
 from gavotte.faces.loop import begin, call
 from gavotte.sandbox.admission import usable_cores
 from gavotte.sandbox.calls.parcel import MAX_ANSWER, Function
 from gavotte.sandbox.lifecycle import AsyncSandbox
+from gavotte.sandbox.options import CallOptions, CommandOptions, MachineOptions, check_command
 from gavotte.sandbox.pool import AsyncPool
-from gavotte.sandbox.result import MAX_OUTPUT
-from gavotte.sandbox.spec import check_argv, check_env
+from gavotte.sandbox.result import MAX_OUTPUT, Result
+from gavotte.sandbox.words import check_argv
 
 __all__ = ["Executor", "Work"]
 
-Call = Callable[[AsyncSandbox], Any]
+P = ParamSpec("P")
+T = TypeVar("T")
+_MOST_WORKERS = 1000
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,12 @@ class Work:
     function: Function | None
 
     @classmethod
-    def of(cls, work: Sequence[str] | Callable[..., Any]) -> Work:
+    def of(cls, work: Iterable[StrPath] | Callable[..., object], path: str = "work") -> Work:
         """Raises UsageError for what is neither, and for a function that can't run in a guest."""
         if callable(work):
             function = Function.of(work)
             return cls(function.argv, function)
-        return cls(check_argv(work), None)
+        return cls(check_argv(work, path), None)
 
     def with_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[str], bytes | None]:
         """The command line and the stdin of one run. Raises UsageError for arguments that it can't have."""
@@ -51,7 +57,7 @@ class Work:
             raise UsageError("a command has no keyword arguments", path=next(iter(kwargs)))
         data = [bytes(arg) for arg in args if isinstance(arg, bytes | bytearray | memoryview)]
         words = [arg for arg in args if not isinstance(arg, bytes | bytearray | memoryview)]
-        if len(data) > 1 or not all(isinstance(word, str) for word in words):
+        if len(data) > 1 or not all(isinstance(word, str | os.PathLike) for word in words):
             raise UsageError(
                 "a command takes text, which is added to its arguments, and bytes at most once, which are its stdin",
                 path="arguments",
@@ -65,7 +71,7 @@ class _Job:
     work: Work
     argv: list[str]
     input: bytes | None
-    future: concurrent.futures.Future[Any]
+    future: Future[Any]
 
 
 class Executor(concurrent.futures.Executor):
@@ -81,43 +87,37 @@ class Executor(concurrent.futures.Executor):
     of `Sandbox.run`. All other options are those of a Sandbox. May be used from any thread.
     """
 
-    def __init__(
-        self,
-        workers: int | None = None,
-        *,
-        timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        user: str | int | None = None,
-        **options: Any,
-    ) -> None:
-        self.workers = usable_cores() if workers is None else workers
-        if isinstance(workers, bool) or not isinstance(self.workers, int) or self.workers < 1:
-            raise UsageError(f"{workers!r} is not a number above 0", path="workers")
-        if timeout is not None and not timeout > 0:
-            raise UsageError(f"{timeout!r} is not a number of seconds above 0", path="timeout")
-        self._run_options: dict[str, Any] = {"timeout": timeout, "env": check_env(env), "cwd": cwd, "user": user}
+    def __init__(self, workers: int | None = None, **options: Unpack[CallOptions]) -> None:
+        self.workers = usable_cores() if workers is None else check_number(workers, 1, _MOST_WORKERS, "workers")
+        self._timeout = check_timeout(options.pop("timeout", None))
+        self._command, machine = _divided(options)
         # None is kept ready: whether another call comes isn't known, and one that waits needs no warm-up
-        self._pool = AsyncPool(0, limit=None, warm=(), **options)
+        self._pool = AsyncPool(0, limit=None, warm=(), **machine)
         self._lock = threading.Lock()
         self._shut = False
         self._pending: deque[_Job] = deque()
         self._running: dict[asyncio.Task[None], _Job] = {}
         _live.add(self)
 
+    @overload
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
+
+    @overload
+    def submit(self, fn: Iterable[StrPath], /, *args: StrPath | BytesLike) -> Future[Result[bytes]]: ...
+
     @override
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run a command or a function in a fresh machine, as soon as one of the workers is free.
 
         Raises UsageError at once for what can't run in a guest, StateError after `shutdown`. The future raises what
         `Sandbox.run` raises, FunctionFailed with the guest's traceback, and what keeps a machine from starting.
         """
-        return self.submit_work(Work.of(fn), args, kwargs)
+        return self.submit_work(Work.of(fn, "fn"), args, kwargs)
 
-    def submit_work(self, work: Work, args: Sequence[Any], kwargs: Mapping[str, Any]) -> concurrent.futures.Future[Any]:
+    def submit_work(self, work: Work, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Future[Any]:
         """`submit`, for work that is looked at once for many calls."""
         self._pool.check_owner()
-        job = _Job(work, *work.with_arguments(args, kwargs), concurrent.futures.Future())
+        job = _Job(work, *work.with_arguments(args, kwargs), Future())
         with self._lock:
             if self._shut:
                 raise StateError("the executor was shut down", hint="make another")
@@ -193,7 +193,7 @@ class Executor(concurrent.futures.Executor):
 
     async def _outcome(self, job: _Job, box: AsyncSandbox) -> Any:
         most = MAX_OUTPUT if job.work.function is None else MAX_ANSWER
-        result = await box.run(job.argv, input=job.input, max_output=most, **self._run_options)
+        result = await box.run(job.argv, input=job.input, timeout=self._timeout, max_output=most, **self._command)
         if job.work.function is None:
             return result
         return await asyncio.to_thread(job.work.function.open, result)  # it may be large
@@ -222,6 +222,14 @@ class Executor(concurrent.futures.Executor):
     def is_ours(self) -> bool:
         """Whether this process made it."""
         return self._pool.is_ours()
+
+
+def _divided(options: CallOptions) -> tuple[CommandOptions, MachineOptions]:
+    """What a call's command runs in, checked, and the rest, which says what its machine is."""
+    names = CommandOptions.__optional_keys__
+    command = cast("CommandOptions", {name: value for name, value in options.items() if name in names})
+    machine = cast("MachineOptions", {name: value for name, value in options.items() if name not in names})
+    return cast("CommandOptions", check_command(command)), machine
 
 
 _live: weakref.WeakSet[Executor] = weakref.WeakSet()

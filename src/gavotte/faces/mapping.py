@@ -4,32 +4,84 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, Literal, Self, TypeAlias, TypeVar, Unpack, cast, overload
 
+from gavotte.arguments import BytesLike, StrPath, check_flag, wrong
 from gavotte.compat import override
 from gavotte.errors import UsageError
 from gavotte.faces.executor import Executor, Work
 from gavotte.faces.progress import CountBar
+from gavotte.sandbox.options import CallOptions
+from gavotte.sandbox.result import Result
 
 __all__ = ["Results", "map"]
 
 _AHEAD = 2  # calls under way or waiting for each worker: a slow one needn't keep the others from working
 
 
+T = TypeVar("T")
+R = TypeVar("R")
+CommandInput: TypeAlias = StrPath | BytesLike | tuple[StrPath | BytesLike, ...]
+
+
+@overload
 def map(
-    work: Sequence[str] | Callable[[Any], Any],
+    work: Callable[[T], R],
+    inputs: Iterable[T],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    return_exceptions: Literal[False] = False,
+    **options: Unpack[CallOptions],
+) -> Results[R]: ...
+
+
+@overload
+def map(
+    work: Callable[[T], R],
+    inputs: Iterable[T],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    return_exceptions: bool,
+    **options: Unpack[CallOptions],
+) -> Results[R | Exception]: ...
+
+
+@overload
+def map(
+    work: Iterable[StrPath],
+    inputs: Iterable[CommandInput],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    return_exceptions: Literal[False] = False,
+    **options: Unpack[CallOptions],
+) -> Results[Result[bytes]]: ...
+
+
+@overload
+def map(
+    work: Iterable[StrPath],
+    inputs: Iterable[CommandInput],
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    return_exceptions: bool,
+    **options: Unpack[CallOptions],
+) -> Results[Result[bytes] | Exception]: ...
+
+
+def map(
+    work: Iterable[StrPath] | Callable[[Any], object],
     inputs: Iterable[Any],
     *,
     workers: int | None = None,
-    timeout: float | None = None,
     progress: bool = True,
     return_exceptions: bool = False,
-    env: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    user: str | int | None = None,
-    **options: Any,
-) -> Results:
+    **options: Unpack[CallOptions],
+) -> Results[Any]:
     """Run a command or a function once for each of `inputs`, each in a fresh machine; gives the results in order.
 
         for result in gavotte.map(["wc", "-c"], [b"one", b"three"]):
@@ -50,12 +102,16 @@ def map(
     where stderr is a terminal. `env`, `cwd` and `user` are those of `Sandbox.run`; other options those of Sandbox.
     """
     prepared = Work.of(work)
-    executor = Executor(workers, timeout=timeout, env=env, cwd=cwd, user=user, **options)
+    check_flag(progress, "progress")
+    check_flag(return_exceptions, "return_exceptions")
+    if not isinstance(inputs, Iterable):
+        raise wrong(inputs, "a list of inputs", "inputs")
+    executor = Executor(workers, **options)
     total = len(inputs) if isinstance(inputs, Sized) else None
     return Results(executor, prepared, iter(inputs), CountBar(total, shown=progress), return_exceptions)
 
 
-class Results(Iterator[Any]):
+class Results(Iterator[R]):
     """The results of `map`, as they come. Owns what runs for it."""
 
     def __init__(
@@ -71,7 +127,7 @@ class Results(Iterator[Any]):
         self._top_up()
 
     @override
-    def __next__(self) -> Any:
+    def __next__(self) -> R:
         try:
             self._top_up()
             if not self._futures:
@@ -86,10 +142,11 @@ class Results(Iterator[Any]):
         future = self._futures.popleft()
         self._top_up()
         try:
-            return future.result()
+            outcome: R = future.result()
+            return outcome
         except Exception as error:
             if self._return_exceptions:
-                return error
+                return cast("R", error)  # as the overloads of `map` say
             raise
         finally:
             del future  # else the error's traceback leads to it and it to the error

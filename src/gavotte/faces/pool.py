@@ -5,12 +5,15 @@ from __future__ import annotations
 import atexit
 import warnings
 import weakref
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Self, Unpack
 
+from gavotte.arguments import StrPath, check_timeout
 from gavotte.compat import override
 from gavotte.faces.api import Sandbox
 from gavotte.faces.loop import begin, call
-from gavotte.sandbox.pool import AsyncPool
+from gavotte.sandbox.options import MachineOptions
+from gavotte.sandbox.pool import WARM_UP, AsyncPool
 
 __all__ = ["Pool"]
 
@@ -25,8 +28,15 @@ class Pool:
     Takes what `AsyncPool` takes, and has its methods; they may be called from any thread.
     """
 
-    def __init__(self, size: int = 8, **options: Any) -> None:
-        self._async = AsyncPool(size, **options)
+    def __init__(
+        self,
+        size: int = 8,
+        *,
+        limit: int | None = None,
+        warm: Iterable[Iterable[StrPath]] = WARM_UP,
+        **options: Unpack[MachineOptions],
+    ) -> None:
+        self._async = AsyncPool(size, limit=limit, warm=warm, **options)
 
     @override
     def __repr__(self) -> str:
@@ -50,15 +60,17 @@ class Pool:
 
     def ready(self, timeout: float | None = None) -> None:
         """Wait until `size` are ready; see `AsyncPool.ready`."""
+        seconds = check_timeout(timeout, zero=True)
         self.start()
-        call(self._async.ready(timeout))
+        call(self._async.ready(seconds))
 
     def acquire(self, timeout: float | None = None) -> Sandbox:
         """One of the sandboxes, which runs; close it when you are done. See `AsyncPool.acquire`."""
+        seconds = check_timeout(timeout, zero=True)
         self.start()
 
         async def acquire() -> Sandbox:
-            return Sandbox.of(await self._async.take(timeout))  # owned before an interrupt can lose it
+            return Sandbox.of(await self._async.take(seconds))  # owned before an interrupt can lose it
 
         return call(acquire())
 

@@ -6,9 +6,10 @@ import asyncio
 import signal as signals
 import struct
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Self, cast
 
-from gavotte.compat import override
+from gavotte.arguments import BytesLike, check_bytes, check_number
+from gavotte.compat import TypeVar, override
 from gavotte.errors import AgentError, CommandLost, GuestError
 from gavotte.guest import agent
 from gavotte.guest.breach import Breach
@@ -23,6 +24,8 @@ __all__ = ["AsyncProcess", "Exit", "InputStream", "OutputStream"]
 
 
 LONGEST_LINE = 1 << 20  # bytes, unless the reader says otherwise
+LAST_SIGNAL = 64  # signal(7)
+_MOST_CELLS = (1 << 16) - 1  # rows or columns of a terminal (struct winsize, ioctl_tty(2))
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ def check_line(line: bytes | bytearray, limit: int) -> None:
         raise GuestError(f"a line of more than {size_text(limit)}", hint="raise the limit, or use read()")
 
 
+def check_size(rows: object, columns: object) -> tuple[int, int]:
+    """A terminal's size, in which 0 stands for one that isn't known. Raises UsageError."""
+    return check_number(rows, 0, _MOST_CELLS, "rows"), check_number(columns, 0, _MOST_CELLS, "columns")
+
+
 class InputStream:
     """A command's stdin. `write` waits while the command is behind; BrokenPipeError once it reads no more."""
 
@@ -59,9 +67,9 @@ class InputStream:
         self._writable = True  # False: the command closed its end, or is over
         self._news = asyncio.Event()
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: BytesLike) -> None:
         """Send all of `data`; returns when the last of it is on its way."""
-        rest = memoryview(data)
+        rest = check_bytes(data, "data")
         while rest:
             while not self._credit and self._writable:
                 self._news.clear()
@@ -112,7 +120,7 @@ class OutputStream:
     async def read(self, size: int = -1) -> bytes:
         """At most `size` bytes, at least one, as soon as there are any; b"" at the end. Without `size`: all there is
         until the end. What was read before is done with then: the guest has no more need of what it retains of it."""
-        if size < 0:
+        if check_number(size, -1, None, "size") < 0:
             return b"".join([chunk async for chunk in self])
         if size == 0:
             return b""
@@ -134,6 +142,7 @@ class OutputStream:
 
         Raises GuestError for a line of more than `limit` bytes: a guest need not end its lines.
         """
+        check_number(limit, 1, None, "limit")
         line = bytearray()
         while not line.endswith(b"\n"):
             check_line(line, limit)
@@ -186,15 +195,21 @@ class OutputStream:
         self._news.set()
 
 
-class AsyncProcess:
-    """A running command. Made by `AsyncSandbox.spawn`; as a context manager it ends the command on the way out."""
+Stdin = TypeVar("Stdin", bound="InputStream | None", default="InputStream | None", covariant=True)
+
+
+class AsyncProcess(Generic[Stdin]):
+    """A running command. Made by `AsyncSandbox.spawn`; as a context manager it ends the command on the way out.
+
+    `stdin` is None unless it was started with `stdin=True` or a terminal: type checkers know which.
+    """
 
     def __init__(self, channel: Channel, number: int, argv: list[str], stdin: bool) -> None:
         self._channel = channel
         self.number = number  # of its channel; stays its own when another process attaches
         self.argv = argv
         self.pid = 0  # in the commands' pid namespace
-        self.stdin: InputStream | None = InputStream(channel, number) if stdin else None
+        self.stdin: Stdin = cast("Stdin", InputStream(channel, number) if stdin else None)
         self.stdout = OutputStream(channel, number, agent.STDOUT)
         self.stderr = OutputStream(channel, number, agent.STDERR)
         self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -233,6 +248,7 @@ class AsyncProcess:
 
     async def send_signal(self, number: int) -> None:
         """To its process group. SIGKILL ends all that it started as well, whatever session that is in."""
+        check_number(number, 1, LAST_SIGNAL, "number", hint="the module signal has them, such as signal.SIGTERM")
         if not self._exit.done():
             await self._channel.request("signal", target=self.number, signal=int(number))
 
@@ -244,6 +260,7 @@ class AsyncProcess:
 
     async def resize(self, rows: int, columns: int) -> None:
         """Give its terminal another size; it gets SIGWINCH."""
+        check_size(rows, columns)
         if not self._exit.done():
             await self._channel.request("window", target=self.number, size=[rows, columns])
 
@@ -261,7 +278,7 @@ class AsyncProcess:
         except (GuestError, TimeoutError):
             pass  # the guest has gone, and the command with it, or it keeps the end to itself
 
-    async def __aenter__(self) -> AsyncProcess:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -276,7 +293,8 @@ class AsyncProcess:
         from which retained stdout and stderr come again."""
         if at is not None:
             self.stdout.offset, self.stderr.offset = at
-        self.stdin = None if stdin_credit is None else InputStream(self._channel, self.number, stdin_credit)
+        end = None if stdin_credit is None else InputStream(self._channel, self.number, stdin_credit)
+        self.stdin = cast("Stdin", end)
         for stream, is_open in ((self.stdout, stdout), (self.stderr, stderr)):
             if not is_open:
                 stream.end()

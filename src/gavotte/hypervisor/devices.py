@@ -1,7 +1,7 @@
 """Devices by purpose: what a machine may have, in no hypervisor's words.
 
-Each has an `id`, by which it is removed again. Paths are the host's. Descriptors stay the caller's: a driver lends
-copies.
+Each has an `id`, by which it is removed again. Paths are the host's, as text or a `pathlib.Path`; a sandbox looks up a
+relative one in the caller's directory. Descriptors stay the caller's: a driver lends copies.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from gavotte.arguments import StrPath
 from gavotte.qemu.props import PropertyMap, Recipe
 from gavotte.values import dataclass
 
@@ -53,7 +54,7 @@ class Disk:
     """
 
     id: str
-    path: Path
+    path: StrPath
     serial: str = ""
     format: Literal["raw", "qcow2"] = "raw"
     bus: Literal["virtio-blk", "virtio-scsi"] = "virtio-blk"
@@ -118,7 +119,7 @@ class Share:
     """
 
     id: str
-    path: Path
+    path: StrPath
     tag: str = ""
     kind: Literal["9p", "virtiofs"] = "9p"
     read_only: bool = False
@@ -144,7 +145,7 @@ class Rng:
     """Random numbers from a file of the host, at most `max_bytes` in each `period` of milliseconds (0: no bound)."""
 
     id: str
-    filename: Path = Path("/dev/urandom")
+    filename: StrPath = Path("/dev/urandom")
     max_bytes: int = 0
     period: int = 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from gavotte.arguments import check_number
 from gavotte.errors import UsageError
 from gavotte.guest.channel import Channel
 from gavotte.hypervisor.interface import Ability, Hypervisor
@@ -16,7 +17,7 @@ from gavotte.sandbox.words import meant_size, parse_size
 from gavotte.text import size_text
 from gavotte.values import dataclass
 
-__all__ = ["Size", "resize"]
+__all__ = ["Size", "check_growth", "resize"]
 
 _NOTICED = 10.0  # seconds in which a guest notices a processor
 _AGAIN = 0.05
@@ -36,9 +37,9 @@ async def resize(vm: Hypervisor, channel: Channel, spec: Spec, cpus: int | None,
 
     Nothing is changed when one of the two is out of the question. Raises UsageError, Unsupported.
     """
-    if cpus is not None:
-        await _check_cpus(vm, spec, cpus)
-    size = None if memory is None else _check_memory(spec, parse_size(memory, "memory"))
+    size = check_growth(spec, cpus, memory)
+    if cpus is not None and cpus > len(await vm.vcpus()):  # the driver refuses it too, after the memory was changed
+        vm.capabilities().require(Ability.ADD_VCPUS)
     expected = 0 if size is None else await _change_memory(vm, channel, size)
     if cpus is not None:
         await _change_vcpus(vm, spec, cpus)
@@ -75,6 +76,13 @@ async def _size(channel: Channel, cpus: int) -> Size:
     return Size(cpus=reply["cpus"], memory=reply["memory"])
 
 
+def check_growth(spec: Spec, cpus: int | None, memory: str | int | None) -> int | None:
+    """The memory that is asked for, in bytes. Raises UsageError for what such a sandbox can't grow to."""
+    if cpus is not None:
+        check_number(cpus, 1, max(spec.max_cpus, spec.cpus), "cpus", hint="start it with a larger max_cpus")
+    return None if memory is None else _check_memory(spec, parse_size(memory, "memory"))
+
+
 def _check_memory(spec: Spec, size: int) -> int:
     """A template has room for more than its copies asked for, and less to begin with."""
     most = max(spec.max_memory, spec.memory)
@@ -87,16 +95,3 @@ def _check_memory(spec: Spec, size: int) -> int:
             hint="start it with a larger max_memory" if size > most else hint,
         )
     return size
-
-
-async def _check_cpus(vm: Hypervisor, spec: Spec, cpus: int) -> None:
-    """The driver refuses it too, but only after the memory was changed."""
-    most = max(spec.max_cpus, spec.cpus)
-    if isinstance(cpus, bool) or not isinstance(cpus, int) or not 1 <= cpus <= most:
-        raise UsageError(
-            f"{cpus!r} is not a number from 1 to {most}",
-            path="cpus",
-            hint="start it with a larger max_cpus",
-        )
-    if cpus > len(await vm.vcpus()):
-        vm.capabilities().require(Ability.ADD_VCPUS)

@@ -6,15 +6,25 @@ import asyncio
 import enum
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Literal, Self, Unpack, overload
 
+from gavotte.arguments import (
+    BytesLike,
+    StrPath,
+    check_flag,
+    check_number,
+    check_seconds,
+    check_text,
+    check_timeout,
+    wrong,
+)
 from gavotte.compat import override
-from gavotte.errors import ForeignProcess, GavotteError, StateError, UsageError
+from gavotte.errors import ForeignProcess, GavotteError, StateError
 from gavotte.guest.channel import Channel
-from gavotte.guest.command import AsyncProcess
+from gavotte.guest.command import LAST_SIGNAL, AsyncProcess, InputStream, check_size
 from gavotte.guest.replies import EndedCommand
 from gavotte.hypervisor.devices import Device, Latent
 from gavotte.hypervisor.interface import VmState
@@ -25,16 +35,17 @@ from gavotte.sandbox.accel import choose_accel, note_emulation
 from gavotte.sandbox.artifacts import Artifacts, find_artifacts
 from gavotte.sandbox.boot import attach_machine
 from gavotte.sandbox.ending import end_commands
-from gavotte.sandbox.growth import Size, resize
+from gavotte.sandbox.growth import Size, check_growth, resize
 from gavotte.sandbox.headstart import Headstart
 from gavotte.sandbox.kept import Kept
+from gavotte.sandbox.options import CommandOptions, SandboxOptions, check_command
 from gavotte.sandbox.phases import Phases
 from gavotte.sandbox.renewal import shift_clock
-from gavotte.sandbox.result import MAX_OUTPUT, Result, run_to_end
-from gavotte.sandbox.spec import Spec, check_device, make_spec
+from gavotte.sandbox.result import MAX_OUTPUT, Result, check_input, in_text, run_to_end
+from gavotte.sandbox.spec import Spec, make_spec
 from gavotte.sandbox.start import Starter
 from gavotte.sandbox.store import UNFINISHED, RunDirectory, run_root, sweep
-from gavotte.sandbox.words import check_argv, check_env, check_name
+from gavotte.sandbox.words import check_argv, check_name
 
 __all__ = ["AsyncSandbox", "State"]
 
@@ -64,7 +75,7 @@ class AsyncSandbox:
     Bad values raise UsageError or HostError at once.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[SandboxOptions]) -> None:
         self._begin(make_spec(**options))
 
     def _begin(self, spec: Spec) -> None:
@@ -219,6 +230,8 @@ class AsyncSandbox:
         what they write meanwhile has to be read. A further call without `grace` cuts that short.
         """
         self.check_owner()
+        check_seconds(grace, "grace", zero=True)
+        check_number(stop_signal, 1, LAST_SIGNAL, "stop_signal")
         if self._closing is None:
             self.state = State.CLOSED
             self._closing = asyncio.get_running_loop().create_task(self._close(grace, stop_signal))
@@ -278,55 +291,137 @@ class AsyncSandbox:
 
     # commands
 
+    @overload
     async def spawn(
         self,
-        argv: Sequence[str],
+        argv: Iterable[StrPath],
         *,
-        stdin: bool = False,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        user: str | int | None = None,
+        stdin: Literal[True],
         tty: tuple[int, int] | None = None,
         retain: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> AsyncProcess[InputStream]: ...
+
+    @overload
+    async def spawn(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        stdin: bool = False,
+        tty: tuple[int, int],
+        retain: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> AsyncProcess[InputStream]: ...
+
+    @overload
+    async def spawn(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        stdin: Literal[False] = False,
+        tty: None = None,
+        retain: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> AsyncProcess[None]: ...
+
+    @overload
+    async def spawn(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        stdin: bool = False,
+        tty: tuple[int, int] | None = None,
+        retain: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> AsyncProcess: ...
+
+    async def spawn(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        stdin: bool = False,
+        tty: tuple[int, int] | None = None,
+        retain: bool = False,
+        **options: Unpack[CommandOptions],
     ) -> AsyncProcess:
         """Start a command; gives it as soon as it runs. Its output must be read, or it waits when a window is full.
 
+        `argv` are its words, text or paths, in a list or any other iterable. With `stdin` it can be written to.
         `env` is added to what a login would set; `cwd` defaults to the user's home; `user` is NAME, UID, NAME:GROUP
         or UID:GID and defaults to root; `tty` gives it a terminal of (rows, columns) instead of three pipes. `retain`
         is for a kept sandbox: no output is lost when another process takes it over, see `attach`.
         Raises CommandNotStarted, UsageError, StateError, GuestError.
         """
-        channel = self._running()
-        return await channel.spawn(
-            check_argv(argv),
-            env=check_env(env),
-            cwd=cwd or "",
-            user=str(user if user not in (None, "") else 0),
-            stdin=stdin or tty is not None,
-            tty=tty,
-            retain=retain,
-        )
+        words, command = check_argv(argv), check_command(options)
+        open_stdin = check_flag(stdin, "stdin") or tty is not None
+        check_flag(retain, "retain")
+        return await self._running().spawn(words, **command, stdin=open_stdin, tty=_check_tty(tty), retain=retain)
+
+    @overload
+    async def run(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        input: BytesLike | None = None,
+        timeout: float | None = None,
+        max_output: int = MAX_OUTPUT,
+        text: Literal[False] = False,
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> Result[bytes]: ...
+
+    @overload
+    async def run(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        input: str | None = None,
+        timeout: float | None = None,
+        max_output: int = MAX_OUTPUT,
+        text: Literal[True],
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> Result[str]: ...
+
+    @overload
+    async def run(
+        self,
+        argv: Iterable[StrPath],
+        *,
+        input: BytesLike | str | None = None,
+        timeout: float | None = None,
+        max_output: int = MAX_OUTPUT,
+        text: bool,
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> Result[bytes] | Result[str]: ...
 
     async def run(
         self,
-        argv: Sequence[str],
+        argv: Iterable[StrPath],
         *,
-        input: bytes | None = None,
+        input: BytesLike | str | None = None,
         timeout: float | None = None,
         max_output: int = MAX_OUTPUT,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        user: str | int | None = None,
-    ) -> Result:
-        """Run a command to its end and give its output. Options as for `spawn`.
+        text: bool = False,
+        check: bool = False,
+        **options: Unpack[CommandOptions],
+    ) -> Result[bytes] | Result[str]:
+        """Run a command to its end and give its output. `argv`, `env`, `cwd` and `user` are those of `spawn`.
 
-        Raises CommandTimeout after `timeout` seconds, when the command and all it started have been ended;
-        GuestError when it writes more than `max_output` bytes to one stream.
+        With `text`, `input` and output are text in UTF-8; newlines stay as they are. Raises CommandTimeout after
+        `timeout` seconds, when the command and all it started have been ended; GuestError when it writes more than
+        `max_output` bytes to one stream, or what is no UTF-8; with `check`, CommandFailed for a status other than 0.
         """
-        if timeout is not None and not timeout > 0:
-            raise UsageError(f"{timeout!r} is not a number of seconds above 0", path="timeout")
-        starting = self.spawn(argv, stdin=input is not None, env=env, cwd=cwd, user=user)
-        return await run_to_end(starting, argv[0], input, timeout, max_output)
+        words, command, data = check_argv(argv), check_command(options), check_input(input, text)
+        seconds = check_timeout(timeout)
+        check_number(max_output, 0, None, "max_output")
+        check_flag(check, "check")
+        starting = self._running().spawn(words, **command, stdin=data is not None)
+        result = await run_to_end(starting, words[0], data, seconds, max_output)
+        if check:
+            result.check()
+        return in_text(result) if text else result
 
     # the machine
 
@@ -356,11 +451,15 @@ class AsyncSandbox:
 
         Raises UsageError and InvalidMachine for what can't be, Unsupported, QmpRefused; nothing of it is left then.
         """
+        from gavotte.sandbox.devices import check_device  # few sandboxes get any
+
+        checked = check_device(device)
         self._running()
-        await self.vm.plug(check_device(device))
+        await self.vm.plug(checked)
 
     async def unplug(self, id: str) -> None:
         """Remove a device; returns when it is gone. Raises UsageError, UnplugRefused, OutcomeUnknown."""
+        check_text(id, "id")
         self._running()
         await self.vm.unplug(id)
 
@@ -369,6 +468,7 @@ class AsyncSandbox:
 
         Raises UsageError for more than `max_cpus` or `max_memory`, Unsupported.
         """
+        check_growth(self.spec, cpus, memory)
         return await resize(self.vm, self._running(), self.spec, cpus, memory)
 
     @property
@@ -421,3 +521,11 @@ class AsyncSandbox:
         if self.paused:
             raise StateError(f"{self.name} is paused", hint="resume it first")
         return channel
+
+
+def _check_tty(tty: object) -> tuple[int, int] | None:
+    if tty is None:
+        return None
+    if not isinstance(tty, tuple | list) or len(tty) != 2:
+        raise wrong(tty, "a terminal's size", "tty", hint="give (rows, columns)")
+    return check_size(*tty)

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
+from gavotte.arguments import StrPath, check_number, check_timeout, wrong
 from gavotte.compat import override
 from gavotte.errors import (
     CommandNotStarted,
@@ -24,7 +25,9 @@ from gavotte.errors import (
 )
 from gavotte.sandbox.admission import Admission, cost_of
 from gavotte.sandbox.lifecycle import AsyncSandbox
-from gavotte.sandbox.spec import check_argv, make_spec
+from gavotte.sandbox.options import MachineOptions
+from gavotte.sandbox.spec import make_spec
+from gavotte.sandbox.words import check_argv
 
 __all__ = ["WARM_UP", "Acquisition", "AsyncPool"]
 
@@ -55,17 +58,22 @@ class AsyncPool:
     """
 
     def __init__(
-        self, size: int = 8, *, limit: int | None = None, warm: Sequence[Sequence[str]] = WARM_UP, **options: Any
+        self,
+        size: int = 8,
+        *,
+        limit: int | None = None,
+        warm: Iterable[Iterable[StrPath]] = WARM_UP,
+        **options: Unpack[MachineOptions],
     ) -> None:
-        self.size = _check_number(size, 0, "size")
-        self.limit = None if limit is None else _check_number(limit, max(1, size), "limit")
-        self._warm_up = [check_argv(argv) for argv in warm]
+        self.size = check_number(size, 0, _MOST, "size")
+        self.limit = None if limit is None else check_number(limit, max(1, size), _MOST, "limit")
+        self._warm_up = _check_warm(warm)
         spec = make_spec(**options)
         if spec.name or spec.keep:
             raise UsageError(
                 "the sandboxes of a pool have no names, and end with it", path="name" if spec.name else "keep"
             )
-        self._options = options
+        self._options: MachineOptions = {**options, "devices": spec.devices}
         self._cost = cost_of(spec.memory)
         self._maker = os.getpid()
         self._admission: Admission | None = None
@@ -108,9 +116,10 @@ class AsyncPool:
 
     async def ready(self, timeout: float | None = None) -> None:
         """Wait until `size` are ready. Raises what keeps them from starting, and PoolBusy after `timeout` seconds."""
+        seconds = check_timeout(timeout, zero=True)
         await self.start()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 while self.idle < self.size:
                     if self._problem is not None:
                         raise self._problem
@@ -118,7 +127,7 @@ class AsyncPool:
                     await self._changed.wait()
                     await self.start()  # which raises when it was closed
         except TimeoutError:
-            raise PoolBusy(f"{self.idle} of {self.size} sandboxes are ready after {timeout:g} s") from None
+            raise PoolBusy(f"{self.idle} of {self.size} sandboxes are ready after {seconds:g} s") from None
 
     def acquire(self, timeout: float | None = None) -> Acquisition:
         """One of the sandboxes: `await` it, and close it when you are done, or use it with `async with`.
@@ -127,7 +136,7 @@ class AsyncPool:
         ready. Else those who came first go first. Raises PoolBusy after `timeout` seconds; what keeps sandboxes from
         starting, HostError for one; StateError when the pool is closed, also while it waits.
         """
-        return Acquisition(self, timeout)
+        return Acquisition(self, check_timeout(timeout, zero=True))
 
     async def close(self) -> None:
         """End all that nobody has acquired, and turn away who waits. Idempotent; goes on when it is cancelled."""
@@ -378,7 +387,7 @@ def _tell(future: asyncio.Future[AsyncSandbox], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _check_number(value: int, least: int, path: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MOST:
-        raise UsageError(f"{value!r} is not a number from {least} to {_MOST}", path=path)
-    return value
+def _check_warm(warm: object) -> list[list[str]]:
+    if not isinstance(warm, Iterable) or isinstance(warm, str | bytes):
+        raise wrong(warm, "a list of commands", "warm")
+    return [check_argv(argv, f"warm[{number}]") for number, argv in enumerate(warm)]

@@ -4,48 +4,85 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Generic, Self
 
-from gavotte.errors import CommandFailed, CommandTimeout, GuestError
+from gavotte.arguments import BytesLike, check_bytes, check_flag
+from gavotte.compat import TypeVar
+from gavotte.errors import CommandFailed, CommandTimeout, GuestError, UsageError
 from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.text import size_text
 from gavotte.values import dataclass
 
-__all__ = ["MAX_OUTPUT", "Result", "run_to_end"]
+__all__ = ["MAX_OUTPUT", "Result", "check_input", "in_text", "run_to_end"]
 
 MAX_OUTPUT = 256 << 20  # bytes that `run` keeps of each stream unless told otherwise
 
 
+Output = TypeVar("Output", bytes, str, default=bytes)
+
+
 @dataclass(frozen=True)
-class Result:
-    """A finished command. `returncode` as in `subprocess`: -n when signal n ended it."""
+class Result(Generic[Output]):
+    """A finished command. `returncode` as in `subprocess`: -n when signal n ended it.
+
+    `stdout` and `stderr` are bytes, or text if it was run with `text`: a `Result` alone is a `Result[bytes]`.
+    """
 
     argv: list[str]
     returncode: int
-    stdout: bytes
-    stderr: bytes
+    stdout: Output
+    stderr: Output
     oom_kills: int = 0
     forks_denied: int = 0
 
-    def check(self) -> Result:
-        """Itself when the command succeeded. Raises CommandFailed otherwise."""
+    def check(self) -> Self:
+        """Itself when the command succeeded. Raises CommandFailed otherwise, whose output is bytes in any case."""
         if self.returncode:
             ended = (
                 f"ended with status {self.returncode}" if self.returncode > 0 else f"died of signal {-self.returncode}"
             )
             oom = f", {self.oom_kills} processes killed for want of memory" if self.oom_kills else ""
-            tail = self.stderr.decode(errors="replace").strip()[-500:]
+            stdout, stderr = (text.encode() if isinstance(text, str) else text for text in (self.stdout, self.stderr))
+            tail = stderr.decode(errors="replace").strip()[-500:]
             raise CommandFailed(
                 f"{self.argv[0]!r} {ended}{oom}{': ' + tail if tail else ''}",
                 returncode=self.returncode,
-                stdout=self.stdout,
-                stderr=self.stderr,
+                stdout=stdout,
+                stderr=stderr,
             )
         return self
 
 
+def in_text(result: Result[bytes]) -> Result[str]:
+    """The same with its output as text. Raises GuestError when that isn't UTF-8."""
+    try:
+        stdout, stderr = result.stdout.decode(), result.stderr.decode()
+    except UnicodeDecodeError as error:
+        raise GuestError(
+            f"{result.argv[0]!r} wrote what is no UTF-8: byte {error.object[error.start]:#04x} at {error.start}",
+            hint='run it without text, and decode its output yourself, such as with .decode(errors="replace")',
+        ) from None
+    return Result(result.argv, result.returncode, stdout, stderr, result.oom_kills, result.forks_denied)
+
+
+def check_input(input: BytesLike | str | None, text: bool) -> BytesLike | None:
+    """What a command is to read from its stdin, as bytes. Raises UsageError for text without `text`, and for bytes
+    with it."""
+    if input is None:
+        return None
+    if not check_flag(text, "text"):
+        return check_bytes(input, "input", hint="text=True takes text; .encode() makes bytes of it")
+    if not isinstance(input, str):
+        raise UsageError("with text=True, the input is text", path="input", hint="leave text out for bytes")
+    try:
+        return input.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"character {error.start} has no UTF-8", path="input") from None
+
+
 async def run_to_end(
-    starting: Awaitable[AsyncProcess], program: str, input: bytes | None, timeout: float | None, max_output: int
-) -> Result:
+    starting: Awaitable[AsyncProcess], program: str, input: BytesLike | None, timeout: float | None, max_output: int
+) -> Result[bytes]:
     """The result of a command that is about to start. See `AsyncSandbox.run` for what it raises."""
     out, err = bytearray(), bytearray()
     try:
@@ -84,7 +121,7 @@ async def _collect(stream: OutputStream, into: bytearray, limit: int) -> None:
             )
 
 
-async def feed(process: AsyncProcess, data: bytes) -> None:
+async def feed(process: AsyncProcess, data: BytesLike) -> None:
     """Give a command all of its input. That it doesn't want it all is no error, as in `subprocess`."""
     if process.stdin is None:
         return

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
+from gavotte.arguments import (
+    StrPath,
+    check_flag,
+    check_known,
+    check_number,
+    check_path,
+    check_seconds,
+    check_text,
+    wrong,
+)
 from gavotte.errors import HostError, UsageError
 from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.qemu.plan import machine_row
 from gavotte.qemu.machines import host_arch
-from gavotte.sandbox.words import DEFAULT_MEMORY, check_argv, check_env, check_name, meant_size, parse_size
+from gavotte.sandbox.options import SandboxOptions
+from gavotte.sandbox.words import DEFAULT_MEMORY, check_name, meant_size, parse_size
 from gavotte.text import rough_size, size_text
 from gavotte.values import dataclass
 
-__all__ = ["ACCELS", "Spec", "check_argv", "check_device", "check_env", "make_spec", "parse_size"]
+__all__ = ["ACCELS", "Spec", "make_spec"]
 
 ACCELS = ("auto", "kvm", "tcg")
 _MOST_VCPUS = 240
@@ -50,86 +61,60 @@ class Spec:
     devices: tuple[Device, ...]
 
 
-def make_spec(
-    *,
-    memory: str | int = DEFAULT_MEMORY,
-    cpus: int = 1,
-    accel: str = "auto",
-    arch: str | None = None,
-    machine: str | None = None,
-    kernel: str | os.PathLike[str] | None = None,
-    initrd: str | os.PathLike[str] | None = None,
-    append: str = "",
-    qemu: str | os.PathLike[str] | None = None,
-    boot_timeout: float = 120.0,
-    slots: int = 0,
-    max_cpus: int = 0,
-    max_memory: str | int = 0,
-    shared_memory: bool = False,
-    name: str | None = None,
-    keep: bool = False,
-    cold: bool = False,
-    devices: Sequence[Device] = (),
-) -> Spec:
-    """A Spec of these values. Raises UsageError for one that makes no sense, HostError for more than this host has.
-
-    `arch` is QEMU's name of an architecture, this host's unless given; `machine` one of its types.
-    """
-    row = machine_row(arch or host_arch(), machine)
-    if accel not in ACCELS:
-        raise UsageError(f"{accel!r} is not one of {', '.join(ACCELS)}", path="accel")
-    if accel == "kvm" and row.arch != host_arch():
-        raise UsageError(
-            f"KVM runs guests of this host's own architecture, {host_arch()}, and not {row.arch}",
-            path="accel",
-            hint="leave it out: such a guest is emulated",
-        )
-    _check_number(cpus, 1, _MOST_VCPUS, "cpus")
-    if not boot_timeout > 0:
-        raise UsageError(f"{boot_timeout!r} is not a number of seconds above 0", path="boot_timeout")
-    if "\0" in append:
-        raise UsageError("a kernel command line has no NUL", path="append")
-    size = _check_memory(memory, row.smallest)
+def make_spec(**options: Unpack[SandboxOptions]) -> Spec:
+    """A Spec of these values. Raises UsageError for one that makes no sense, HostError for more than this host has."""
+    for option in options:
+        check_known(option, SandboxOptions.__optional_keys__)
+    arch, machine = options.get("arch"), options.get("machine")
+    row = machine_row(_check_word(arch, "arch") or host_arch(), _check_word(machine, "machine"))
+    qemu, name = options.get("qemu"), options.get("name")
+    size = _check_memory(options.get("memory", DEFAULT_MEMORY), row.smallest)
+    cpus = check_number(options.get("cpus", 1), 1, _MOST_VCPUS, "cpus")
+    most = options.get("max_cpus", 0)
     return Spec(
         memory=size,
         cpus=cpus,
-        accel=accel,
+        accel=_check_accel(options.get("accel", "auto"), row.arch),
         arch=row.arch,
         machine=machine or row.type,
-        kernel=_check_kernel(kernel),
-        initrd=_check_file(initrd, "initrd"),
-        append=append,
-        qemu=None if qemu is None else os.fspath(qemu),
-        boot_timeout=float(boot_timeout),
-        slots=_check_number(slots, 0, _MOST_SLOTS, "slots"),
-        max_cpus=_check_number(max_cpus, cpus, _MOST_VCPUS, "max_cpus") if max_cpus else 0,
-        max_memory=_check_limit(max_memory, size),
-        shared_memory=_check_flag(shared_memory, "shared_memory"),
+        kernel=_check_kernel(options.get("kernel")),
+        initrd=_check_file(options.get("initrd"), "initrd"),
+        append=check_text(options.get("append", ""), "append"),
+        qemu=None if qemu is None else check_path(qemu, "qemu"),
+        boot_timeout=check_seconds(options.get("boot_timeout", 120.0), "boot_timeout"),
+        slots=check_number(options.get("slots", 0), 0, _MOST_SLOTS, "slots"),
+        max_cpus=check_number(most, 0 if most == 0 else cpus, _MOST_VCPUS, "max_cpus"),
+        max_memory=_check_limit(options.get("max_memory", 0), size),
+        shared_memory=check_flag(options.get("shared_memory", False), "shared_memory"),
         name="" if name is None else check_name(name),
-        keep=_check_flag(keep, "keep"),
-        cold=_check_flag(cold, "cold"),
-        devices=tuple(check_device(device, f"devices[{n}]") for n, device in enumerate(devices)),
+        keep=check_flag(options.get("keep", False), "keep"),
+        cold=check_flag(options.get("cold", False), "cold"),
+        devices=_check_devices(options.get("devices", ())),
     )
 
 
-def check_device(device: object, path: str = "device") -> Device:
-    """A device. Raises UsageError for what is none, such as a map."""
-    if not isinstance(device, Device):
-        hint = "give one such as gavotte.Disk; gavotte.Raw(id, {'driver': …}) is any device in QEMU's own words"
-        raise UsageError(f"{device!r} is not a device", path=path, hint=hint)
-    return device
+def _check_word(word: str | None, path: str) -> str | None:
+    return None if word is None else check_text(word, path)
 
 
-def _check_number(value: int, least: int, most: int, path: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise UsageError(f"{value!r} is not a number from {least} to {most}", path=path)
-    return value
+def _check_accel(accel: object, arch: str) -> str:
+    if not isinstance(accel, str) or accel not in ACCELS:
+        raise wrong(accel, f"one of {', '.join(ACCELS)}", "accel")
+    if accel == "kvm" and arch != host_arch():
+        raise UsageError(
+            f"KVM runs guests of this host's own architecture, {host_arch()}, and not {arch}",
+            path="accel",
+            hint="leave it out: such a guest is emulated",
+        )
+    return accel
 
 
-def _check_flag(value: bool, path: str) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{value!r} is neither True nor False", path=path)
-    return value
+def _check_devices(devices: object) -> tuple[Device, ...]:
+    if devices == ():
+        return ()
+    from gavotte.sandbox.devices import check_devices  # few sandboxes have any from the start
+
+    return check_devices(devices)
 
 
 def _check_limit(limit: str | int, memory: int) -> int:
@@ -161,10 +146,10 @@ def _check_memory(memory: str | int, smallest: int) -> int:
     return size - size % (1 << 20)
 
 
-def _check_file(path: str | os.PathLike[str] | None, what: str) -> Path | None:
+def _check_file(path: StrPath | None, what: str) -> Path | None:
     if path is None:
         return None
-    found = Path(path).absolute()
+    found = Path(check_path(path, what)).absolute()
     try:
         with found.open("rb"):
             return found
@@ -174,7 +159,7 @@ def _check_file(path: str | os.PathLike[str] | None, what: str) -> Path | None:
         ) from error
 
 
-def _check_kernel(path: str | os.PathLike[str] | None) -> Path | None:
+def _check_kernel(path: StrPath | None) -> Path | None:
     """QEMU takes anything for a kernel, and then says nothing or something strange."""
     found = _check_file(path, "kernel")
     if found is None:

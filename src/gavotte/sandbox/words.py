@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
+from gavotte.arguments import StrPath, wrong
 from gavotte.errors import UsageError
 
 __all__ = ["DEFAULT_MEMORY", "check_argv", "check_env", "check_name", "meant_size", "parse_signal", "parse_size"]
@@ -32,31 +33,38 @@ def check_name(name: object) -> str:
     return name
 
 
-def check_argv(argv: Sequence[str]) -> list[str]:
-    """A command as a list of strings. Raises UsageError when it is empty, or a single string."""
+def check_argv(argv: Iterable[StrPath], path: str = "argv") -> list[str]:
+    """A command as a list of text, from its words in any iterable, also a generator; a word may be a path.
+
+    Raises UsageError when there is no word, or one that is no text, and for a single string.
+    """
     if isinstance(argv, str | bytes):
         raise UsageError(
-            "a command is a list of strings, not one string",
-            path="argv",
-            hint='["sh", "-c", text] runs a line of shell',
+            "a command is a list of strings, not one string", path=path, hint='["sh", "-c", text] runs a line of shell'
         )
+    if not isinstance(argv, Iterable) or isinstance(argv, Mapping):
+        raise wrong(argv, "a command", path, hint='give a list of strings, such as ["ls", "-l"]')
     words = [os.fspath(word) if isinstance(word, os.PathLike) else word for word in argv]
-    if not words or not words[0]:
-        raise UsageError("there is no command to run", path="argv")
+    if not words or words[0] in ("", None):
+        raise UsageError("there is no command to run", path=path, hint='give a list of strings, such as ["ls", "-l"]')
     for number, word in enumerate(words):
         if not isinstance(word, str):
-            raise UsageError(f"{word!r} is not text", path=f"argv[{number}]")
+            raise wrong(word, "text", f"{path}[{number}]", hint="str() makes text of a number")
         if "\0" in word:
-            raise UsageError("an argument has no NUL", path=f"argv[{number}]")
+            raise UsageError("an argument has no NUL", path=f"{path}[{number}]")
     return words
 
 
 def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
     """An environment that execve(2) takes. Raises UsageError for a name that is empty or has a `=`, and for NUL."""
+    if not isinstance(env, Mapping | None):
+        raise wrong(env, "a mapping of names to values", "env")
     checked = dict(env or {})
     for name, value in checked.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise UsageError(f"{name!r}: {value!r} is not text", path="env")
+        if not isinstance(name, str):
+            raise wrong(name, "the name of a variable", "env")
+        if not isinstance(value, str):
+            raise wrong(value, "text", f"env[{name!r}]")
         if not name:
             raise UsageError(f"an entry has no name (its value is {value!r})", path="env", hint="write NAME=VALUE")
         if "=" in name or "\0" in name + value:

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import struct
+from pathlib import Path
 from typing import Final
 
 from gavotte.errors import HostError, UsageError
@@ -25,7 +26,7 @@ def check_disk(disk: Disk) -> bool:
     file, or isn't a whole image of its format. It is a look, not a promise: QEMU finds what is left.
     """
     path = os.fspath(disk.path)
-    if not disk.path.is_absolute():
+    if not Path(path).is_absolute():
         raise UsageError(f"{path} is relative, and QEMU's directory is another", path="path", hint="make it absolute")
     try:
         file = os.open(path, (os.O_RDONLY if disk.read_only else os.O_RDWR) | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -6,6 +6,7 @@ What is read is checked against the types that the classes declare. A class is n
 
 from __future__ import annotations
 
+import os
 import reprlib
 import types
 import typing
@@ -15,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self, TypeVar, cast, get_args, get_origin, runtime_checkable
 
+from gavotte.arguments import StrPath
 from gavotte.errors import UsageError
 from gavotte.hypervisor.devices import Device
 from gavotte.qemu.props import Json, plain
@@ -58,8 +60,8 @@ def to_json(value: object, declared: Any) -> Json:
     match value:
         case None | bool() | int() | float() | str():
             return value
-        case Path():
-            return str(value)
+        case os.PathLike():
+            return str(os.fspath(value))
         case Mapping():
             return plain(value)
         case tuple():
@@ -89,6 +91,8 @@ def _member_to_json(name: str, value: object, declared: Any) -> Json:
 def from_json(value: object, declared: Any, path: str) -> Any:
     """The value of the `declared` type that `to_json` wrote. Raises UsageError, with the path of the culprit."""
     origin = get_origin(declared)
+    if declared == StrPath:
+        return _from_plain(value, Path, path)
     if origin in (typing.Union, types.UnionType):
         return _from_union(value, declared, path)
     if origin is Literal:

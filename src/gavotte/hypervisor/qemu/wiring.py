@@ -91,9 +91,10 @@ class Wiring:
                 )
 
     def _check_share(self, share: Share, *, hot: bool) -> None:
-        if not share.path.is_absolute():
+        path = Path(share.path)
+        if not path.is_absolute():
             raise UsageError(f"{share.path} is relative", path="path", hint="make it absolute")
-        if not share.path.is_dir():
+        if not path.is_dir():
             raise HostError(f"can't share {share.path}: it is no directory", hint="a file is for a Disk")
         if share.kind == "9p" and hot:
             raise Unsupported(

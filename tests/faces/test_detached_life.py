@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -201,6 +203,21 @@ def test_stop_asks_the_command_to_end_and_its_last_words_and_status_are_kept() -
         assert "stopped (3)" in said("ps")
         assert "with status 3" in said("exec", "polite", "--", "true", status=125)
     assert nothing_is_left("polite")
+
+
+def test_one_whose_directory_was_deleted_ends_and_so_does_its_machine_when_its_keeper_has_gone_before() -> None:
+    with detached("erased", "sleep", "1000") as entry:
+        shutil.rmtree(entry.path)
+        assert nothing_is_left("erased")
+        with detached("erased") as again:  # the name is free
+            kill(again.keeper)
+            shutil.rmtree(again.path)
+            (found,) = [one for one in json.loads(gavotte("check", "--json").stdout) if str(again.path) in one["text"]]
+            assert again.qemu is not None
+            assert f"kill {again.qemu.pid}" in found["remedy"]
+            assert again.qemu.lives
+            assert sweep() == ["erased"]
+            assert nothing_is_left("erased")
 
 
 def test_one_whose_keeper_stands_still_is_ended_by_force() -> None:

@@ -16,6 +16,7 @@ from gavotte.sandbox.accel import KVM, choose_accel, expected_accel, probe
 from gavotte.sandbox.artifacts import Artifacts, artifacts
 from gavotte.sandbox.spec import make_spec
 from gavotte.sandbox.store import run_root
+from gavotte.sandbox.strays import find_strays
 from gavotte.text import rough_size
 
 __all__ = ["Finding", "examine"]
@@ -55,7 +56,7 @@ async def examine(*, qemu: str | None = None, probe_again: bool = False) -> list
     ]
     builds = image is None  # the first run does
     findings.append(await _templates(binary, image))
-    findings += [_memory(), *_disks(needed=builds), _run_directory()]
+    findings += [_memory(), *_disks(needed=builds), _run_directory(), *_strays()]
     findings.append(_tool("setpriv", "starts QEMU", "util-linux", needed=True))
     findings += [_tool(program, "builds images", package, needed=builds) for program, package in _BUILD_TOOLS.items()]
     return findings
@@ -193,6 +194,16 @@ def _run_directory() -> Finding:
         return Finding("permissions", True, f"{run_root()} is ours", needed=True)
     except GavotteError as error:
         return Finding("permissions", False, error.message, error.hint, needed=True)
+
+
+def _strays() -> list[Finding]:
+    """Machines of ours that run on though their directory was deleted."""
+    found = []
+    for stray in find_strays():
+        text = f"QEMU (pid {stray.process.pid}) runs on though {stray.directory} was deleted"
+        way = f"kill {stray.process.pid} ends it"
+        found.append(Finding("stray", False, text, way if stray.owned else f"{way}, as the next start does"))
+    return found
 
 
 def _tool(program: str, use: str, package: str, *, needed: bool) -> Finding:

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from gavotte.errors import HostError, InUse, NoSuchSandbox, StateTooNew
 from gavotte.qemu.pids import ProcessId, boot_id, process_state
-from gavotte.sandbox.store import REGISTER, RunDirectory, run_root
+from gavotte.sandbox.store import REGISTER, RunDirectory, run_root, sweep
+from gavotte.sandbox.strays import strays_below
 from gavotte.sandbox.words import check_name
 
 __all__ = ["ENDED", "GRACE", "Entry", "find_entry", "list_entries"]
@@ -197,7 +198,13 @@ def list_entries() -> list[Entry]:
 
 
 def claim(path: Path) -> RunDirectory:
-    """A directory of that name, made by this call: of two that want the name, one gets it. Raises InUse, HostError."""
+    """A directory of that name, made by this call: of two that want the name, one gets it. Raises InUse, HostError.
+
+    A machine that still has the name, though its directory was deleted, is ended before, or has it still.
+    """
+    sweep()
+    if any(stray.owned and stray.directory == path for stray in strays_below(path.parent)):
+        raise InUse(f"a machine of the name {path.name!r} is being ended", hint="wait a moment, or choose another")
     try:
         return RunDirectory(path.name)
     except HostError as error:

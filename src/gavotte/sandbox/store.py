@@ -16,6 +16,7 @@ from gavotte.errors import HostError, InUse, NoSuchSandbox
 from gavotte.flock import Flock
 from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.sandbox.owner import OWNER, is_ours_alone, write_owner
+from gavotte.sandbox.strays import processes_of, strays_below
 
 __all__ = ["REGISTER", "UNFINISHED", "RunDirectory", "run_root", "sweep"]
 
@@ -100,7 +101,8 @@ class RunDirectory:
         """Let it stay, with nobody as its owner: the sandbox runs on, and another process may `attach`."""
         if os.getpid() == self._maker and self._lock is not None:
             with contextlib.suppress(OSError):  # whoever has it next writes it anew
-                write_owner(self.path, _NOBODY)
+                if self._is_there():
+                    write_owner(self.path, _NOBODY)
             self._lock.release()
             self._lock = None
 
@@ -108,9 +110,17 @@ class RunDirectory:
         """Remove it, but for what the register keeps. Does nothing in a forked child, nor for a directory that
         couldn't be made."""
         if os.getpid() == self._maker and self._lock is not None:
-            _remove(self.path)
+            if self._is_there():
+                _remove(self.path)
             self._lock.release()
             self._lock = None
+
+    def _is_there(self) -> bool:
+        """Whether the path still leads to it, and not to one that another made when this was deleted."""
+        try:
+            return self._lock is not None and os.path.samestat(os.fstat(self._lock.fd), os.lstat(self.path))
+        except OSError:
+            return False
 
     def __enter__(self) -> Self:
         return self
@@ -122,10 +132,15 @@ class RunDirectory:
 def sweep() -> list[str]:
     """End and remove what dead managers left; gives the names. Two sweeps at once do each thing once.
 
-    A machine that was started to outlive its manager, and still runs, is left as it is, unless it is UNFINISHED.
+    A machine that was started to outlive its manager, and still runs, is left as it is, unless it is UNFINISHED, or its
+    directory was deleted.
     """
-    swept: list[str] = []
     root = run_root()
+    swept: list[str] = []
+    for stray in strays_below(root):
+        if not stray.owned:
+            stray.process.kill()
+            swept.append(stray.directory.name)
     if not any(root.iterdir()):
         return swept
     fd = os.open(root, _DIRECTORY)
@@ -178,7 +193,7 @@ def _process(value: dict[str, int]) -> ProcessId:
 
 def _end(directory: Path, kept: Kept) -> None:
     """End the processes that belong to a directory, and remove it."""
-    for process in _processes_of(directory):
+    for process in processes_of(directory):
         process.kill()
     for helper in kept.helpers:
         helper.kill()
@@ -246,19 +261,3 @@ def _older_than(path: Path, seconds: float) -> bool:
         return time.time() - path.stat().st_mtime > seconds
     except FileNotFoundError:
         return False
-
-
-def _processes_of(directory: Path) -> list[ProcessId]:
-    """Processes of ours that were started for this directory, as their environment says (`hypervisor.qemu.launch`).
-
-    The name wouldn't do: another GAVOTTE_RUN_DIR may have a sandbox of the same one.
-    """
-    mark = b"GAVOTTE_DIRECTORY=" + os.fsencode(directory)
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):  # it has ended, or isn't ours to ask
-                process = ProcessId.of(int(entry.name))
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(process)
-    return found

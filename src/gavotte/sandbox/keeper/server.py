@@ -30,6 +30,7 @@ from gavotte.sandbox.keeper.connection import Connection
 from gavotte.sandbox.keeper.log import BoundedLog, CommandLog
 from gavotte.sandbox.keeper.operations import OPERATIONS
 from gavotte.sandbox.keeper.session import hang_up
+from gavotte.sandbox.keeper.watch import EntryWatch
 from gavotte.sandbox.keeper.wire import Malformed
 from gavotte.sandbox.lifecycle import AsyncSandbox
 from gavotte.sandbox.register import Entry
@@ -78,6 +79,7 @@ class Keeper:
         self.stopping = asyncio.Event()
         self.force = asyncio.Event()
         self.over = asyncio.Event()
+        self._gone = asyncio.Event()  # its entry in the register is
         self._grace = 0.0  # seconds that its commands have, once it is told to stop
         self._stack = AsyncExitStack()
         self._directory: RunDirectory | None = None
@@ -200,23 +202,26 @@ class Keeper:
     # --- its life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until the command or the machine ends, or until it is told to."""
+        """Until the command or the machine ends, until it is told to, or until its entry has gone."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: self.stop(force=False, grace=register.GRACE))
+        self._stack.callback(EntryWatch(self.path, self._gone.set).close)
         _give_back_memory()
         command = loop.create_task(self._watch_command())
         stop = loop.create_task(self.stopping.wait())
-        ends: list[asyncio.Future[Any]] = [command, stop, self.box.vm.ended]
+        gone = loop.create_task(self._gone.wait())
+        ends: list[asyncio.Future[Any]] = [command, stop, gone, self.box.vm.ended]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         state, why = register.STOPPED, ""
         if self.box.vm.ended.done() and not self.stopping.is_set():
             state, why = register.DEAD, _reason(await self.box.vm.explain_end())
         elif self.entry.status is not None:
             state = register.EXITED
-        stop.cancel()
+        for task in (stop, gone):
+            task.cancel()
         await self._close(command)
         command.cancel()
-        await asyncio.gather(command, stop, return_exceptions=True)
+        await asyncio.gather(command, stop, gone, return_exceptions=True)
         await self._end(state, why)
 
     async def _watch_command(self) -> None:
@@ -254,9 +259,10 @@ class Keeper:
     async def _end(self, state: str, why: str) -> None:
         self._log.close()
         try:
-            self.entry.end(state, why)
+            if not self._gone.is_set():
+                self.entry.end(state, why)
         finally:
-            if self.entry.remove:
+            if self.entry.remove and not self._gone.is_set():
                 register.remove(self.entry)
             if self._directory is not None:
                 self._directory.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,17 @@ def test_a_qemu_that_cannot_make_copies_is_told_with_its_reason(image: Image, mo
 def test_with_an_image_nothing_that_builds_one_is_needed() -> None:
     assert [finding.needed for finding in host._disks(needed=False)] == [False, False]
     assert not host._tool("mmdebstrap", "builds images", "mmdebstrap", needed=False).needed
+
+
+def test_a_cache_that_can_only_be_read_is_of_use_if_it_has_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    disk, _ = host._disks(needed=False)
+    assert (disk.ok, disk.remedy) == (None, "")
+    assert "can only be read: images that are there are used" in disk.text
+    missing, _ = host._disks(needed=True)
+    assert (missing.ok, missing.needed) == (False, True)
+    assert "XDG_CACHE_HOME" in missing.remedy
 
 
 def test_a_scratch_directory_that_is_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

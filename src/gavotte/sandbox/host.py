@@ -183,6 +183,8 @@ def _disks(*, needed: bool) -> list[Finding]:
 def _disk(name: str, place: Path, size: int, use: str, variable: str, *, needed: bool) -> Finding:
     remedy = f"set {variable} to a directory that you can write"
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        if not needed and place.is_dir() and os.access(place, os.R_OK | os.X_OK):
+            return Finding(name, None, f"{place} can only be read: {use} that are there are used, none are made")
         return Finding(name, False, f"{place} is no directory that can be written; {use} go there", remedy, needed)
     free = shutil.disk_usage(place).free
     remedy = "" if free >= size else f"free {rough_size(size)}, or {remedy}"

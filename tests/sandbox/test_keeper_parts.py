@@ -87,10 +87,17 @@ def test_what_is_no_frame_is_malformed_at_its_header(header: bytes) -> None:
         Decoder().feed(header)
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xff", b"[1]", b"7", b"[" * 100_000])
+@pytest.mark.parametrize("payload", [b"", b"\xff", b"[1]", b"7", b"[" * 100_000, b'{"x":' + b"1" * 400_000 + b"}"])
 def test_a_message_that_is_no_object_is_malformed(payload: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, match="^a message ") as caught:
         decode_message(payload)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("error", [None, [], {}, {"class": "UsageError"}, {"class": "__all__", "problems": 5}])
+def test_an_error_that_lacks_something_is_malformed(error: object) -> None:
+    with pytest.raises(Malformed, match="^an error lacks something$"):
+        error_from_json(error)  # type: ignore[arg-type]  # as it comes over the wire
 
 
 def test_a_path_that_is_not_utf8_survives_a_message() -> None:

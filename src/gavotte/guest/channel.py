@@ -251,8 +251,8 @@ class Channel:
     def _encode_request(self, number: int, operation: str, fields: dict[str, Any]) -> bytes:
         try:
             frame = agent.encode_json(agent.REQUEST, number, {"op": operation, **fields})
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"can't be sent to the guest: {error}", path=operation) from None
+        except (TypeError, ValueError):
+            raise UsageError("what it was given can't be sent to the guest", path=operation, hint="give text") from None
         if len(frame) > agent.MAX_PAYLOAD:
             raise UsageError(f"{len(frame)} bytes of argv and env are more than a guest takes", path=operation)
         return frame

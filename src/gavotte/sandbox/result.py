@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Awaitable
 from typing import Generic, Self
 
@@ -84,7 +85,7 @@ async def run_to_end(
     starting: Awaitable[AsyncProcess], program: str, input: BytesLike | None, timeout: float | None, max_output: int
 ) -> Result[bytes]:
     """The result of a command that is about to start. See `AsyncSandbox.run` for what it raises."""
-    out, err = bytearray(), bytearray()
+    out, err = io.BytesIO(), io.BytesIO()  # whose bytes are given away without a copy, which takes a while
     try:
         async with asyncio.timeout(timeout):
             process = await starting
@@ -98,8 +99,8 @@ async def run_to_end(
     except TimeoutError:
         raise CommandTimeout(
             f"{program!r} was ended after {timeout:g} s",
-            stdout=bytes(out),
-            stderr=bytes(err),
+            stdout=out.getvalue(),
+            stderr=err.getvalue(),
             hint="give it more time (timeout)",
         ) from None
     except ExceptionGroup as group_error:
@@ -107,14 +108,14 @@ async def run_to_end(
     exit = process.exit
     if exit is None:
         raise GuestError("the command's end was not seen")
-    return Result(process.argv, exit.returncode, bytes(out), bytes(err), exit.oom_kills, exit.forks_denied)
+    return Result(process.argv, exit.returncode, out.getvalue(), err.getvalue(), exit.oom_kills, exit.forks_denied)
 
 
-async def _collect(stream: OutputStream, into: bytearray, limit: int) -> None:
+async def _collect(stream: OutputStream, into: io.BytesIO, limit: int) -> None:
     """All of a stream. Raises GuestError when it is more than `limit` bytes."""
     async for chunk in stream:
-        into += chunk
-        if len(into) > limit:
+        into.write(chunk)
+        if into.tell() > limit:
             raise GuestError(
                 f"the command wrote more than {size_text(limit)}",
                 hint="raise max_output, or use spawn and read as it comes",

@@ -87,9 +87,13 @@ class Line:
 
     def opened(self, payload: bytes) -> dict[str, Any]:
         """A message's payload. Raises the error that it is."""
-        message = decode_message(payload)
-        if "error" in message:
-            raise error_from_json(message["error"])
+        try:
+            message = decode_message(payload)
+            error = error_from_json(message["error"]) if "error" in message else None
+        except Malformed as malformed:
+            raise self._broken(str(malformed)) from None
+        if error is not None:
+            raise error
         return message
 
     @property

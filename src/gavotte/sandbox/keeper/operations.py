@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,7 +14,7 @@ from gavotte.qemu.pids import process_state
 from gavotte.qemu.props import Recipe, Step
 from gavotte.sandbox import register
 from gavotte.sandbox.keeper.connection import Connection
-from gavotte.sandbox.keeper.session import Session, show_console
+from gavotte.sandbox.keeper.session import Session, show_console, took_too_long
 from gavotte.text import size_text
 
 if TYPE_CHECKING:
@@ -37,16 +38,22 @@ def _check_awake(keeper: Keeper) -> None:
 
 async def _exec(keeper: Keeper, connection: Connection, request: Request) -> None:
     _check_awake(keeper)
-    process = await keeper.box.spawn(
-        request["argv"],
-        stdin=request["stdin"],
-        env=request["env"],
-        cwd=request["cwd"],
-        user=request["user"],
-        tty=tuple(request["tty"]) if request["tty"] else None,
-    )
+    timeout, began = request["timeout"], asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout(timeout):
+            process = await keeper.box.spawn(
+                request["argv"],
+                stdin=request["stdin"],
+                env=request["env"],
+                cwd=request["cwd"],
+                user=request["user"],
+                tty=tuple(request["tty"]) if request["tty"] else None,
+            )
+    except TimeoutError:
+        raise took_too_long(request["argv"], timeout) from None
     await connection.tell(reply={"pid": process.pid})
-    exit = await Session(connection, keeper.box, process).run(request["timeout"])
+    spent = asyncio.get_running_loop().time() - began
+    exit = await Session(connection, keeper.box, process).run(timeout, spent)
     if exit is not None:
         await connection.tell(exit=exit.status, oom_kills=exit.oom_kills, forks_denied=exit.forks_denied)
 

@@ -296,8 +296,9 @@ class Keeper:
             await operation(self, connection, request)
         except GavotteError as error:
             await connection.refuse(error)
-        except (LookupError, TypeError, ValueError) as error:
-            await connection.refuse(UsageError(f"a request that makes no sense: {error!r}"))
+        except (LookupError, TypeError, ValueError):
+            wrong = "the request lacks something, or has it in a form that this keeper doesn't know"
+            await connection.refuse(UsageError(wrong, hint="use the Gavotte that started the sandbox"))
 
 
 def _reason(end: Exception) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from gavotte.errors import AgentError, CommandTimeout, GuestError, GuestSilent
@@ -15,7 +15,7 @@ from gavotte.sandbox.keeper.connection import Connection
 from gavotte.sandbox.keeper.wire import CHUNK, ERR, IN, MESSAGE, OUT, WINDOW, Malformed, decode_message, encode
 from gavotte.sandbox.lifecycle import AsyncSandbox
 
-__all__ = ["Session", "hang_up", "show_console"]
+__all__ = ["Session", "hang_up", "show_console", "took_too_long"]
 
 
 class Session:
@@ -31,17 +31,19 @@ class Session:
         self._waiting = 0  # bytes of input
         self._news = asyncio.Event()
 
-    async def run(self, timeout: float | None) -> Exit | None:
+    async def run(self, timeout: float | None, spent: float = 0.0) -> Exit | None:
         """Until its end, or until the client goes: the command gets SIGHUP then, and this gives None.
 
-        Raises CommandTimeout when it took longer than `timeout` seconds, CommandLost.
+        Raises CommandTimeout when it took longer than `timeout` seconds, of which some are `spent`; CommandLost,
+        GuestSilent.
         """
+        left = None if timeout is None else max(0.0, timeout - spent)
         listening = asyncio.ensure_future(self._listen())
         feeding = asyncio.ensure_future(self._feed())
         ending = asyncio.ensure_future(self._to_its_end())
         tasks = (listening, feeding, ending)
         try:
-            await asyncio.wait([listening, ending], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([listening, ending], timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
                 return ending.result()
             if listening.done():
@@ -50,9 +52,7 @@ class Session:
                 await hang_up(self._process, paused=self._box.paused)
                 return None
             await self._process.close()
-            raise CommandTimeout(
-                f"{self._process.argv[0]!r} was ended after {timeout:g} s", hint="give it more time (--timeout)"
-            )
+            raise took_too_long(self._process.argv, timeout or 0.0)
         finally:
             for task in tasks:
                 task.cancel()
@@ -123,6 +123,11 @@ class Session:
             self._connection.post(note=f"{self._box.name} is paused: nothing reaches it until it is resumed")
         else:
             await _attempt(self._process.send_signal(number))
+
+
+def took_too_long(argv: Sequence[str], timeout: float) -> CommandTimeout:
+    """The error for a command that had its time."""
+    return CommandTimeout(f"{argv[0]!r} was ended after {timeout:g} s", hint="give it more time (--timeout)")
 
 
 async def hang_up(process: AsyncProcess, *, paused: bool = False) -> None:

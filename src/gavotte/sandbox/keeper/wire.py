@@ -49,9 +49,11 @@ def encode_message(**fields: Any) -> bytes:
 def decode_message(payload: bytes) -> dict[str, Any]:
     """What a MESSAGE says. Raises Malformed."""
     try:
-        value = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(str(error)) from None
+        value = json.loads(payload.decode())
+    except RecursionError:
+        raise Malformed("a message nests too deeply") from None
+    except ValueError:
+        raise Malformed("a message isn't JSON") from None
     if not isinstance(value, dict):
         raise Malformed("a message is an object")
     return value
@@ -96,8 +98,17 @@ def error_to_json(error: GavotteError) -> dict[str, Any]:
 
 
 def error_from_json(value: dict[str, Any]) -> GavotteError:
-    """The same error at the other end; one of a class that isn't known here becomes a GavotteError."""
+    """The same error at the other end; one of a class that isn't known here is a GavotteError. Raises Malformed."""
+    try:
+        return _error(value)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise Malformed("an error lacks something") from None
+
+
+def _error(value: dict[str, Any]) -> GavotteError:
     kind = getattr(errors, str(value.pop("class")), GavotteError)
+    if not (isinstance(kind, type) and issubclass(kind, GavotteError)):
+        kind = GavotteError
     error: GavotteError = kind.__new__(kind)
     problems = tuple(error_from_json(problem) for problem in value.pop("problems"))
     error.args = (value["message"],)

@@ -98,6 +98,14 @@ def test_a_function_brings_what_it_refers_to() -> None:
         pytest.param(frozenset("ab"), id="frozenset"),  # whose repr differs from process to process
         {},
         {(1, 2): [b"x"]},
+        float("inf"),
+        [{}, (), [], set(), b"", ""],
+        pytest.param("\N{SNOWMAN}\U0001f600" * 100_000, id="long-text"),
+        pytest.param(bytes(range(256)) * 1000, id="many-bytes"),
+        pytest.param(list(range(-100_000, 100_000)), id="many-numbers"),
+        pytest.param([[n, str(n)] for n in range(20_000)], id="many-lists"),
+        pytest.param({n: [{}] for n in range(20_000)}, id="many-keys"),
+        pytest.param({1 << 13_000, 1}, id="many-digits"),
     ],
     ids=repr,
 )
@@ -263,6 +271,7 @@ def test_the_standard_library_is_imported_there() -> None:
 
 # what a hostile guest sends
 
+RETURNED = b'{"returned":true}\n'
 ONE_HASH = [n * (2**61 - 1) for n in range(3000)]
 
 
@@ -275,17 +284,45 @@ ONE_HASH = [n * (2**61 - 1) for n in range(3000)]
         b"[]",
         b"null",
         b"{}",
-        b'{"returned": {"no-such-type": []}}',
-        b'{"returned": {"bytes": "%%%"}}',
-        b'{"returned": {"set": [[1]]}}',
-        b'{"returned": {"dict": [[1]]}}',
-        b'{"returned": {}}',
-        b'{"returned": {"tuple": 3}}',
-        b'{"returned": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"returned": ' + b'{"tuple": [' * 900 + b"]}" * 900 + b"}",
-        b'{"returned": ' + b"9" * 10_000 + b"}",
-        json.dumps({"returned": {"set": ONE_HASH}}).encode(),
-        json.dumps({"returned": {"dict": [[n, 1] for n in ONE_HASH]}}).encode(),
+        *[
+            RETURNED + lines
+            for lines in [
+                b"",
+                b"[]",
+                b"1",
+                b"{}",
+                b"[1,2]",
+                b"[1]\n[2]",
+                b'["one',
+                b'[["list",2],1]',
+                b'[["list",1],1,2]',
+                b'[["list",-1]]',
+                b'[["list",1.0],1]',
+                b'[["list",true],1]',
+                b'[["list"]]',
+                b"[[[],0]]",
+                b'[["no such type",0]]',
+                b'[{"list":0}]',
+                b'[["list",1],{}]',
+                b'[["bytes",1],"%%%"]',
+                b'[["bytes",1],1]',
+                b'[["text",1],1]',
+                b'[["set",1],["list",0]]',
+                b'[["dict",2],["list",0],1]',
+                b'[["dict",1],1]',
+                b"[" * 100_000 + b"]" * 100_000,
+                b"[" + b'["list",1],' * 2000 + b"1]",
+                b"[" + b"9" * 10_000 + b"]",
+                b"[" + b"9" * 400_000 + b"]",
+                b"[" + b"0," * (1 << 20) + b"0]",
+                b"\n".join(
+                    [b'[["list",2000000]' + b',["list",0]' * 50_000 + b"]"]
+                    + [b'[["list",0]' + b',["list",0]' * 50_000 + b"]"] * 39
+                ),
+                json.dumps([["set", len(ONE_HASH)], *ONE_HASH]).encode(),
+                json.dumps([["dict", 2 * len(ONE_HASH)], *ONE_HASH, *ONE_HASH]).encode(),
+            ]
+        ],
         b'{"problem": "the result"}',
         b'{"raised": 1, "kind": "x"}',
         b"cposix\nsystem\n(S'true'\ntR.",

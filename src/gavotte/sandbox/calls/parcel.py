@@ -1,12 +1,11 @@
 """A call as bytes for a guest, and the guest's answer, of which nothing is believed.
 
-There goes a pickle, which the guest trusts as it trusts the host. Back comes JSON with a few more types, which can't do
+There goes a pickle, which the guest trusts as it trusts the host. Back come lines of JSON (`returned`), which can't do
 more than be wrong.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import pickle
@@ -18,6 +17,7 @@ from typing import Any, Self
 
 from gavotte.compat import override
 from gavotte.errors import FunctionFailed, UsageError
+from gavotte.sandbox.calls.returned import build, split
 from gavotte.sandbox.calls.source import Code, code_of, is_standard
 from gavotte.sandbox.result import Result
 from gavotte.text import harmless
@@ -26,7 +26,6 @@ __all__ = ["MAX_ANSWER", "Function"]
 
 MAX_ANSWER = 64 << 20  # bytes
 _LONGEST = 64 << 10  # characters of a traceback, or of what was printed
-_MOST_ALIKE = 1000  # keys with one hash: to tell them apart takes the square of their number
 _CANT = (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError)
 _NONSENSE = (ValueError, TypeError, KeyError, RecursionError)
 
@@ -69,9 +68,10 @@ class Function:
         could not be called there, or returned what can't be sent back."""
         printed = _shown(result.stderr.decode(errors="replace"))
         try:
-            answer = json.loads(result.stdout)
+            lines = split(result.stdout)
+            answer = json.loads(next(lines, b""))
             if "returned" in answer:
-                return _decode(answer["returned"])
+                return build(lines)
             words = {key: _shown(str(answer[key])) for key in ("kind", "message", "traceback")}
         except _NONSENSE:
             raise FunctionFailed(f"{self.name} {_end_of(result)} and returned nothing", output=printed) from None
@@ -110,35 +110,6 @@ def _pickled(value: object, path: str, problem: str) -> bytes:
         hint = "give plain data: numbers, text, bytes, and lists, tuples, sets and dicts of these"
         raise UsageError(f"{problem}: {error}", path=path, hint=hint) from None
     return buffer.getvalue()
-
-
-def _decode(value: Any) -> Any:
-    """What `runner.encode` made of it. Raises ValueError and TypeError for what it didn't make."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    [(kind, content)] = value.items()
-    match kind, content:
-        case "bytes", str():
-            return base64.b64decode(content, validate=True)
-        case "tuple", list():
-            return tuple(_decode(item) for item in content)
-        case "dict", list():
-            pairs = [(_decode(key), _decode(item)) for key, item in content]
-            _check_keys([key for key, _ in pairs])
-            return dict(pairs)
-        case "set" | "frozenset", list():
-            items = [_decode(item) for item in content]
-            _check_keys(items)
-            return set(items) if kind == "set" else frozenset(items)
-    raise ValueError("no such type")
-
-
-def _check_keys(keys: Sequence[Any]) -> None:
-    """Raises ValueError for keys that are made to be slow."""
-    if len(keys) - len({hash(key) for key in keys}) > _MOST_ALIKE:
-        raise ValueError("too many keys are alike")
 
 
 def _end_of(result: Result) -> str:

@@ -1,7 +1,8 @@
 """Runs one function in a guest. Its text is sent there, so it needs the standard library alone.
 
 On stdin comes a line of JSON (`gavotte.sandbox.calls.parcel`), then the pickled globals, then the pickled arguments. On
-what was stdout goes one line of JSON: the result, or what went wrong. What the function prints goes to stderr.
+what was stdout goes a line of JSON: what went wrong, or that a result follows in further lines. What the function
+prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -20,22 +21,87 @@ if TYPE_CHECKING:
 
 _MODULE = "gavotte_call"
 _LONGEST = 64 << 10  # characters of a traceback
+_LINE = 32 << 10  # characters
+_PIECE = 24 << 10
+_MOST_OPENED = 1 << 20
 
 
-def encode(value: Any) -> Any:
-    """`value` in JSON's types. Raises TypeError for what has no place there."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, list):
-        return [encode(item) for item in value]
-    if isinstance(value, dict):
-        return {"dict": [[encode(key), encode(item)] for key, item in value.items()]}
-    if isinstance(value, (bytes, bytearray)):
-        return {"bytes": base64.b64encode(value).decode()}
-    for kind in (tuple, set, frozenset):
-        if isinstance(value, kind):
-            return {kind.__name__: [encode(item) for item in value]}
-    raise TypeError(f"a {type(value).__name__}")
+class Writer:
+    """Writes a value as lines of JSON, none of them long, so that no reader is held up by one.
+
+    A line is a list of tokens. None, numbers and short text stand for themselves. A list [kind, count] opens what so
+    many of the following values are in: a list, tuple, set or frozenset; a dict, whose keys and values take turns;
+    or the pieces of a longer text, or of bytes, which are base64.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.tokens: list[Any] = []
+        self.size = 0  # of the tokens, in characters; ASCII as JSON takes twelve times as much at most
+        self.opened = 0
+
+    def add(self, token: Any, size: int) -> None:
+        self.tokens.append(token)
+        self.size += size
+        if self.size > _LINE:
+            self.end_line()
+
+    def end_line(self) -> None:
+        self.lines.append(json.dumps(self.tokens, separators=(",", ":")))
+        self.tokens, self.size = [], 0
+
+    def open(self, kind: str, count: int) -> None:
+        self.opened += 1
+        if self.opened > _MOST_OPENED:
+            raise TypeError(f"more than {_MOST_OPENED} lists, tuples, sets and dicts")
+        self.add([kind, count], 16)
+
+    def write(self, value: Any) -> None:
+        """Raises TypeError for what has no place there."""
+        if value is None or isinstance(value, (bool, float)):
+            self.add(value, 8)
+        elif isinstance(value, int):
+            self.add(value, 8 + value.bit_length() // 3)
+        elif isinstance(value, str):
+            self.write_text(value)
+        elif isinstance(value, dict):
+            self.open("dict", 2 * len(value))
+            for item in value.items():
+                for part in item:
+                    self.write(part)
+        elif isinstance(value, (bytes, bytearray)):
+            pieces = [base64.b64encode(value[at : at + _PIECE]).decode() for at in range(0, len(value), _PIECE)]
+            self.write_pieces("bytes", pieces)
+        else:
+            self.write_items(value)
+
+    def write_text(self, value: str) -> None:
+        if len(value) <= _PIECE:
+            self.add(value, 8 + len(value))
+        else:
+            self.write_pieces("text", [value[at : at + _PIECE] for at in range(0, len(value), _PIECE)])
+
+    def write_pieces(self, kind: str, pieces: list[str]) -> None:
+        self.open(kind, len(pieces))
+        for piece in pieces:
+            self.add(piece, 8 + len(piece))
+
+    def write_items(self, value: Any) -> None:
+        for kind in (list, tuple, set, frozenset):
+            if isinstance(value, kind):
+                self.open(kind.__name__, len(value))
+                for item in value:
+                    self.write(item)
+                return
+        raise TypeError(f"a {type(value).__name__}")
+
+
+def encode(value: Any) -> str:
+    """The answer of a function that returned. Raises TypeError for what can't be sent back."""
+    writer = Writer()
+    writer.write(value)
+    writer.end_line()
+    return "\n".join(['{"returned":true}', *writer.lines])
 
 
 def load(head: dict[str, Any], values: bytes) -> Any:
@@ -74,7 +140,7 @@ def describe(error: BaseException) -> dict[str, Any]:
         linecache.cache[file] = (sum(map(len, lines)), None, lines, file)
     trace = error.__traceback__
     text = "".join(traceback.format_exception(type(error), error, trace and trace.tb_next))
-    return {"kind": type(error).__name__, "message": str(error)[:_LONGEST], "traceback": text[-_LONGEST:]}
+    return {"kind": type(error).__name__, "message": str(error)[: _LONGEST // 8], "traceback": text[-_LONGEST:]}
 
 
 def call(data: bytes) -> Any:
@@ -97,7 +163,7 @@ def call(data: bytes) -> Any:
     except BaseException as error:
         return {"raised": True, **describe(error)}
     try:
-        return json.dumps({"returned": encode(result)})
+        return encode(result)
     except Exception as error:
         return {"problem": "the result", **describe(error)}
 

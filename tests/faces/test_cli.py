@@ -14,6 +14,7 @@ import pytest
 
 import gavotte as package
 from gavotte.faces import cli, detached
+from gavotte.faces.detached import change
 from gavotte.guest.image import Image
 from gavotte.text import rough_size
 from tests.support.command_line import GAVOTTE, Ended, gavotte, read_until, started
@@ -31,6 +32,27 @@ def assert_refused(ended: Ended, status: int, *words: str) -> None:
     assert lines[1].startswith("  next: "), lines
     for word in words:
         assert word in lines[0]
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
+def test_a_time_to_stop_in_that_is_none_is_refused(seconds: str) -> None:
+    assert_refused(gavotte("stop", "--time", seconds, "lab"), 2, "--time")
+
+
+def test_a_name_that_nobody_has_keeps_stop_from_ending_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(change, "find_entry", _known)
+    monkeypatch.setattr(change, "end", lambda entry, **how: ended.append(f"{entry} {how}"))
+    assert cli.main(["stop", "one", "typo", "--time", "3"]) == 2
+    assert ended == []
+    assert cli.main(["stop", "one", "two", "--time", "3"]) == 0
+    assert sorted(ended) == [f"{name} {{'force': False, 'grace': 3.0}}" for name in ("one", "two")]
+
+
+def _known(name: str) -> str:
+    if name == "typo":
+        raise package.NoSuchSandbox(name)
+    return name
 
 
 # usage errors

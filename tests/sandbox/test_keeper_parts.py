@@ -228,7 +228,7 @@ def kill_in(patch: pytest.MonkeyPatch, where: str, count: int) -> None:
 def test_what_is_missing_of_a_commands_output_is_told_where_it_would_be(tmp_path: Path) -> None:
     log = CommandLog(tmp_path / "command.log", 1000)
     log.write(STDOUT, b"half a ")
-    log.skip_to(STDOUT, 107)
+    log.go_on({STDOUT: 107, STDERR: 0})
     log.write(STDERR, b"rest\n")
     log.close()
     (tmp_path / "command.log").rename(tmp_path / "old")
@@ -242,10 +242,34 @@ def test_what_is_missing_of_a_commands_output_is_told_where_it_would_be(tmp_path
     assert (tmp_path / "command.log").read_bytes() == b"[gavotte: 19 bytes of output are missing here]\nfine\n"
 
 
-def test_a_log_that_was_never_marked_says_so(tmp_path: Path) -> None:
-    assert not CommandLog(tmp_path / "command.log", 100).recover()
-    (tmp_path / "command.log.mark").write_bytes(b"short")
-    assert not CommandLog(tmp_path / "command.log", 100).recover()
+def test_a_log_whose_writer_was_killed_before_the_first_byte_has_none_and_that_is_known(tmp_path: Path) -> None:
+    killed = CommandLog(tmp_path / "command.log", 100)
+    killed.begin()
+    killed.close()
+    log = CommandLog(tmp_path / "command.log", 100)
+    assert log.recover()
+    log.go_on({STDOUT: 0, STDERR: 0})
+    log.write(STDOUT, b"all\n")
+    log.close()
+    assert (tmp_path / "command.log").read_bytes() == b"all\n"
+
+
+@pytest.mark.parametrize("mark", [None, b"", b"short"])
+@pytest.mark.parametrize("offsets", [{STDOUT: 900, STDERR: 0}, {STDOUT: None, STDERR: None}])
+def test_a_log_of_which_nobody_knows_what_is_there_says_so(
+    tmp_path: Path, mark: bytes | None, offsets: dict[int, int | None]
+) -> None:
+    (tmp_path / "command.log").write_bytes(b"half a ")
+    if mark is not None:
+        (tmp_path / "command.log.mark").write_bytes(mark)
+    log = CommandLog(tmp_path / "command.log", 1000)
+    assert not log.recover()
+    log.go_on(offsets)
+    log.write(STDOUT, b"rest\n")
+    log.close()
+    doubt = b"[gavotte: some bytes of output may be missing here, or be here twice]\n"
+    assert (tmp_path / "command.log").read_bytes() == b"half a \n" + doubt + b"rest\n"
+    assert log.stored[STDOUT] == (offsets[STDOUT] or 0) + 5
 
 
 def test_a_log_that_was_never_written_is_empty(tmp_path: Path) -> None:
@@ -357,7 +381,7 @@ def test_a_sweep_leaves_what_the_register_keeps() -> None:
 
 
 @contextmanager
-def keeper_that_says(entry: Entry, words: bytes) -> Iterator[None]:
+def keeper_that_says(entry: Entry, words: bytes, *, stays: bool = False) -> Iterator[None]:
     with directory_fd(entry.path) as fd, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"/proc/self/fd/{fd}/{register.SOCKET}")
         listening.listen()
@@ -367,6 +391,8 @@ def keeper_that_says(entry: Entry, words: bytes) -> Iterator[None]:
             with listening.accept()[0] as client:
                 client.sendall(words)
                 client.recv(1 << 16)
+                if stays:  # until the client goes
+                    client.recv(1)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -382,6 +408,21 @@ def test_a_keeper_of_another_release_is_told_apart_with_both_versions() -> None:
         with pytest.raises(gavotte.HostError, match=rf"9\.9.*99.*{gavotte.__version__}.*1") as caught:
             connect(entry)
         assert "kill 4242" in caught.value.hint
+
+
+@pytest.mark.parametrize(("state", "way"), [("starting", "shows it running"), ("running", "gavotte stop --force mute")])
+def test_a_keeper_without_a_socket_is_told_with_what_to_do(state: str, way: str) -> None:
+    with registered("mute", state) as entry, pytest.raises(gavotte.StateError) as caught:
+        connect(entry)
+    assert way in caught.value.hint
+
+
+def test_a_keeper_that_says_nothing_any_more_is_not_waited_for_beyond_patience() -> None:
+    words = encode_message(protocol=PROTOCOL, gavotte=gavotte.__version__, pid=1)
+    with registered("silent") as entry, keeper_that_says(entry, words, stays=True), connect(entry) as line:
+        with pytest.raises(gavotte.HostError, match="the keeper of silent is silent") as caught:
+            line.ask("stop", patience=0.1)
+        assert "gavotte stop --force silent" in caught.value.hint
 
 
 def test_a_keeper_that_dies_leaves_the_outcome_unknown() -> None:

@@ -23,7 +23,7 @@ from gavotte.sandbox.keeper.wire import (
     encode_message,
     error_from_json,
 )
-from gavotte.sandbox.register import DEAD, SOCKET, Entry
+from gavotte.sandbox.register import DEAD, SOCKET, STARTING, Entry
 from gavotte.sandbox.store import run_root
 
 __all__ = ["Line", "connect", "launch"]
@@ -171,8 +171,13 @@ def connect(entry: Entry) -> Line:
 def _revive(entry: Entry) -> Line:
     if entry.over:
         raise over(entry)
-    if entry.kept:
+    if entry.kept and entry.state == STARTING:
         raise StateError(f"{entry.name} is {entry.state}", hint="try again when gavotte ps shows it running")
+    if entry.kept:
+        raise StateError(
+            f"nobody listens for {entry.name}, though its keeper runs: it is just ending, or its socket was removed",
+            hint=f"try again; gavotte stop --force {entry.name} ends it all the same",
+        )
     with launch(entry.name) as line:
         line.ask("attach")
     revived = _dial(entry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class CommandLog:
         self._mark = -1
         self._missing = 0  # that no line tells of yet
         self._in_line = False
+        self._is_known = True
         self.stored = {STDOUT: 0, STDERR: 0}
 
     def write(self, stream: int, data: bytes) -> None:
@@ -64,31 +65,44 @@ class CommandLog:
         self._missing += len(data) - self._append(stream, data)
         self.stored[stream] += len(data)
 
-    def skip_to(self, stream: int, offset: int) -> None:
-        """What comes next begins there: what is between is lost."""
-        if offset > self.stored[stream]:
-            self._missing += offset - self.stored[stream]
+    def go_on(self, offsets: Mapping[int, int | None]) -> None:
+        """What comes next of each stream begins at these offsets, None if that is unknown; what is between is lost."""
+        if not self._is_known or None in offsets.values():
+            self._append(_NEITHER, self._line("some bytes of output may be missing here, or be here twice"))
+            self.stored |= {stream: offset for stream, offset in offsets.items() if offset is not None}
+            return
+        for stream, offset in offsets.items():
+            if offset is not None:
+                self._missing += max(0, offset - self.stored[stream])
+                self.stored[stream] = offset
+        if self._missing:
             self._tell()
-        self.stored[stream] = offset
+
+    def begin(self) -> None:
+        """Have it there, with nothing in it: whoever recovers it then knows that."""
+        self._append(_NEITHER, b"")
 
     def recover(self) -> bool:
         """Know what another process had written here; False when nobody can say."""
+        inode, size = self._look()
         try:
-            mark = self._mark_path.read_bytes()
-            inode, size, out, err, self._missing, stream, length = _MARK.unpack(mark)
+            of, before, out, err, missing, stream, length = _MARK.unpack(self._mark_path.read_bytes())
         except (OSError, struct.error):
+            self._is_known = False
             return False
-        self.stored = {STDOUT: out, STDERR: err}
-        with suppress(OSError), self._path.open("rb") as file:
-            now = os.fstat(file.fileno())
-            if now.st_ino == inode:  # else a new file was begun behind that write
-                length = min(length, max(0, now.st_size - size))
-            if now.st_size:
-                file.seek(-1, os.SEEK_END)
-                self._in_line = file.read(1) != b"\n"
-        if stream in self.stored:
-            self.stored[stream] += length
+        self.stored, self._missing = {STDOUT: out, STDERR: err}, missing
+        if stream in self.stored:  # in another file, that write was over
+            self.stored[stream] += min(length, max(0, size - before)) if inode == of else length
         return True
+
+    def _look(self) -> tuple[int, int]:
+        """Inode and size of the file; whether it ends in a line is known then."""
+        with suppress(OSError), self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            self._in_line = file.read(1) not in (b"", b"\n")
+            return os.fstat(file.fileno()).st_ino, size
+        return 0, 0
 
     def close(self) -> None:
         """Close the file. What is missing at the end of it is told there."""
@@ -104,9 +118,12 @@ class CommandLog:
         return self._path.with_name(f"{self._path.name}.mark")
 
     def _tell(self) -> None:
-        line = f"{'' if not self._in_line else chr(10)}[gavotte: {self._missing} bytes of output are missing here]\n"
-        if self._append(_NEITHER, line.encode()) == len(line):
+        line = self._line(f"{self._missing} bytes of output are missing here")
+        if self._append(_NEITHER, line) == len(line):
             self._missing = 0
+
+    def _line(self, words: str) -> bytes:
+        return f"{'' if not self._in_line else chr(10)}[gavotte: {words}]\n".encode()
 
     def _append(self, stream: int, data: bytes) -> int:
         """How much of it was written."""

@@ -125,6 +125,7 @@ class Keeper:
             undo.push_async_callback(box.close)
             self.entry.qemu = ProcessId.of(box.vm.process.pid)
             if request["argv"]:
+                self._log.begin()
                 self._command = await box.spawn(request["argv"], **request["command"], retain=True)
                 self.entry.channel = self._command.number
             await self._listen()
@@ -159,9 +160,7 @@ class Keeper:
         for number, process in box.adopted.items():
             if number == self.entry.channel:
                 self._command = process
-                for kind, stream in ((STDOUT, process.stdout), (STDERR, process.stderr)):
-                    if stream.offset is not None:
-                        self._log.skip_to(kind, stream.offset)
+                self._log.go_on({STDOUT: process.stdout.offset, STDERR: process.stderr.offset})
             else:
                 task = asyncio.ensure_future(hang_up(process))
                 self._clients.add(task)

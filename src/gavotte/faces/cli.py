@@ -168,7 +168,7 @@ def _complain(error: GavotteError, words: Sequence[str]) -> None:
     message, hint = error.message, error.hint
     if isinstance(error, UsageError) and error.path == "argv":
         name = " NAME" if words[0] == "exec" else ""
-        message, hint = error.problem, hint or f"gavotte {words[0]} [options]{name} -- CMD [ARG…]"
+        message, hint = error.problem, f"gavotte {words[0]} [options]{name} -- CMD [ARG…]"
     if isinstance(error, UsageError) and error.path in (*_OPTIONS, *_MORE_OPTIONS):
         message = f"--{error.path.replace('_', '-')}: {error.problem}"
     if isinstance(error, NoSuchSandbox):

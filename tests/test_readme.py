@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gavotte.errors import UsageError
 from gavotte.faces import cli
 
 TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -46,7 +47,7 @@ def commands(code: str) -> list[list[str]]:
 
 
 def check_command(words: list[str]) -> None:
-    """Raises SystemExit for what the command line doesn't take."""
+    """Raises UsageError for what the command line doesn't take."""
     cut = words.index("--") if "--" in words else len(words)
     cli._parser(words[:1]).parse_args(words[:cut])
 
@@ -80,9 +81,10 @@ def test_a_command_named_in_the_text_is_there(words: str) -> None:
 
 
 def test_every_option_named_in_the_text_is_there() -> None:
-    known = subprocess.run(
-        [sys.executable, "-m", "gavotte.faces.cli", "run", "--help"], capture_output=True, text=True, check=True
-    ).stdout
+    known = ""
+    for command in ("run", "stop"):
+        asked = [sys.executable, "-m", "gavotte.faces.cli", command, "--help"]
+        known += subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     for option in set(re.findall(r"`(--?[a-z]+)`", TEXT)):
         assert re.search(rf"(?<![\w-]){option}\b", known), option
 
@@ -97,5 +99,5 @@ def test_an_example_that_fails_or_lies_is_found() -> None:
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         run_example("1/0")
     assert claims("print(1)  # 2\n") == ["2"]
-    with pytest.raises(SystemExit):
+    with pytest.raises(UsageError):
         check_command(["run", "--momery", "1G", "--", "true"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import os
@@ -67,20 +68,36 @@ def _known(name: str) -> str:
         (["run", "--"], "no command"),
         (["run", "--", ""], "no command"),
         (["run", "--no-such-option", "--", "true"], "--no-such-option"),
-        (["run", "--mem", "1G", "--", "true"], "--mem"),
+        (["run", "--mem", "1G", "--", "true"], "gavotte run has no option --mem"),
+        (["run", "--no-such-option", "uname"], "gavotte run has no option --no-such-option"),
+        (["run", "-itx", "true"], "gavotte run has no option -x"),
+        (["run", "-x", "run"], "gavotte run has no option -x"),
+        (["-x", "run"], "gavotte has no option -x"),
+        (["run", "--rm=yes", "true"], "--rm: it takes no value"),
+        (["run", "--memory"], "--memory: its SIZE is missing"),
+        (["run", "--env", "--", "true"], "--env: its K[=V] is missing"),
+        (["run", "-", "true"], "'-' stands where the command is to begin"),
+        (["run", "-5", "true"], "'-5' stands where the command is to begin"),
+        (["exec", "lab", "--user", "nobody", "id"], "'--user' stands where the command is to begin"),
+        (["exec"], "NAME is missing"),
+        (["ps", "lab"], "'lab' is one word too many for gavotte ps"),
+        (["image", "rm"], "ID is missing"),
+        (["qemu", "adopt"], "--qmp is missing"),
+        (["qemu", "argv", "--shell", "--json", "x"], "--json: it is one form or the other"),
         (["run", "--memory", "much", "--", "true"], "--memory: 'much'"),
         (["run", "--memory", "-5", "--", "true"], "--memory"),
         (["run", "--memory", "1.5", "--", "true"], "--memory: '1.5'"),
         (["run", "--memory", "256", "--", "true"], "memory: 256 bytes is too little"),
         (["run", "--cpus", "0", "--", "true"], "--cpus"),
-        (["run", "--cpus", "two", "--", "true"], "--cpus"),
+        (["run", "--cpus", "two", "--", "true"], "--cpus: 'two' is not a whole number"),
+        (["run", "--cpus", "9" * 5000, "--", "true"], "--cpus: '999"),
         (["run", "--cpus", "9999", "--", "true"], "--cpus"),
         (["run", "--accel", "hvf", "--", "true"], "--accel: 'hvf'"),
         (["run", "--machine", "toaster", "--", "true"], "--machine: no machine 'toaster'"),
         (["run", "--timeout", "0", "--", "true"], "--timeout"),
         (["run", "--timeout", "-1", "--", "true"], "--timeout"),
         (["run", "--timeout", "nan", "--", "true"], "--timeout"),
-        (["run", "--timeout", "soon", "--", "true"], "--timeout"),
+        (["run", "--timeout", "soon", "--", "true"], "--timeout: 'soon' is not a number"),
         (["run", "--boot-timeout", "0", "--", "true"], "--boot-timeout"),
         (["run", "--boot-timeout", "nan", "--", "true"], "--boot-timeout"),
         (["run", "--env", "=value", "--", "true"], "--env: '=value' has no name"),
@@ -95,7 +112,63 @@ def _known(name: str) -> str:
 )
 def test_a_usage_error_names_the_culprit_and_has_a_status_that_is_no_commands(words: list[str], culprit: str) -> None:
     """`run` ends with the status of the guest's command, which may well be 2."""
-    assert_refused(gavotte(*words), 125 if words[:1] == ["run"] else 2, culprit)
+    assert_refused(gavotte(*words), 125 if words[0:1] in (["run"], ["exec"]) else 2, culprit)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [("run --momery 1G -- true", "--memory"), ("runs", "run"), ("image lst", "list"), ("ps --jsn", "--json")],
+)
+def test_what_is_misspelt_is_answered_with_what_may_be_meant(words: str, meant: str) -> None:
+    assert f"  next: did you mean {meant}? gavotte ".encode() in gavotte(*words.split()).stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("-v=.:/work", "gavotte.Share"),
+        ("--mount=type=bind,src=.,dst=/x", "gavotte.Share"),
+        ("-p80:80", "gavotte plug"),
+        ("--network=none", "gavotte plug"),
+        ("--privileged", "leave it out"),
+        ("--platform=linux/arm64", "--arch"),
+        ("--env-file=x", "--env NAME=VALUE"),
+        ("--entrypoint=sh", "behind --"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run"], ["exec"]], ids=str)
+def test_an_option_that_only_podman_has_is_refused_with_what_there_is_instead(
+    command: list[str], option: str, hint: str
+) -> None:
+    ended = gavotte(*command, option, "lab", "true")
+    assert_refused(ended, 125, f"gavotte {command[0]} has no option {option[:2] if option[1] != '-' else ''}")
+    assert hint in ended.stderr.decode()
+
+
+def test_podmans_spelling_is_taken_where_the_option_is_there() -> None:
+    parser = cli._parser(["run"])
+    podmans = ["-it", "--rm", "-d", "--name", "lab", "-e", "A=b", "-eC", "-w", "/x", "-u", "nobody", "-m", "1G"]
+    ours = ["--interactive", "--tty", "--rm", "--detach", "--name", "lab", "--env", "A=b", "--env", "C"]
+    ours += ["--cwd", "/x", "--user", "nobody", "--memory", "1G"]
+    assert parser.parse_args(["run", *podmans, "id", "-u"]) == parser.parse_args(["run", *ours, "id", "-u"])
+    assert parser.parse_args(["run", "--workdir=/y", "id"]).cwd == "/y"
+
+
+def test_a_command_keeps_its_own_two_dashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def argv_of(*words: str) -> list[str]:
+        found: list[str] = []
+
+        def run(options: argparse.Namespace) -> int:
+            found.extend(options.argv)
+            return 0
+
+        monkeypatch.setattr(cli, "_run", run)
+        assert cli._dispatch(["run", *words]) == 0
+        return found
+
+    assert argv_of("git", "checkout", "--", "file") == ["git", "checkout", "--", "file"]
+    assert argv_of("-t", "--", "git", "checkout", "--", "file") == ["git", "checkout", "--", "file"]
+    assert argv_of("--", "-odd") == ["-odd"]
 
 
 @pytest.mark.parametrize("words", [["-v", ".:/work"], ["-v.:/work"], ["--volume=.:/work"], ["--volume", ".:/work"]])
@@ -118,14 +191,14 @@ def test_what_exec_refuses_has_a_status_that_is_no_commands(words: list[str]) ->
 @pytest.mark.parametrize(
     ("words", "way_out"),
     [
-        ("run --nope -- true", "gavotte run --help"),
-        ("image build --nope", "gavotte image build --help"),
+        ("run --xyzzy -- true", "gavotte run --help"),
+        ("image build --xyzzy", "gavotte image build --help"),
         ("run", "gavotte run [options] -- CMD [ARG…]"),
     ],
 )
 def test_a_usage_error_points_to_the_help_of_its_own_command(words: str, way_out: str) -> None:
     ended = gavotte(*words.split())
-    message = "gavotte: there is no command to run" if words == "run" else "--nope"
+    message = "gavotte: there is no command to run" if words == "run" else "--xyzzy"
     assert_refused(ended, 125 if words.startswith("run") else 2, message)
     assert ended.stderr.decode().endswith(f"  next: {way_out}\n")
 
@@ -155,8 +228,8 @@ def test_help_lists_every_command() -> None:
 @pytest.mark.parametrize("words", [["dance"], ["runs"], ["dance", "run"], [""]], ids=str)
 def test_a_word_that_is_no_command_is_answered_with_all_that_there_are(words: list[str]) -> None:
     ended = gavotte(*words)
-    assert_refused(ended, 2, f"invalid choice: {words[0]!r}")
-    choices = ended.stderr.decode().splitlines()[0].partition("choose from")[2]
+    assert_refused(ended, 2, f"gavotte has no command {words[0]!r}; it has ")
+    choices = ended.stderr.decode().splitlines()[0].partition("it has ")[2]
     assert set(re.findall(r"\w+", choices)) == COMMANDS
 
 

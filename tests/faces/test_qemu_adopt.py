@@ -77,7 +77,7 @@ def test_a_device_with_its_back_end_comes_and_goes(qemu: Foreign) -> None:
         (("unplug", "nobody"), 125, "'nobody' not found"),
         (("--deadline", "0.2", "unplug", "scsi"), 125, "unknown"),
         (("stats", "x"), 2, "takes no device"),
-        (("quit",), 2, "invalid choice"),
+        (("quit",), 2, "'quit' is none of overview"),
         (("--deadline", "nan", "unplug", "scsi"), 2, "not a number of seconds"),
     ],
 )

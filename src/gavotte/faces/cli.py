@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from gavotte.compat import override
 from gavotte.errors import GavotteError, HostError, InvalidMachine, NoSuchSandbox, UsageError
+from gavotte.faces.command import add_command_options, add_lacking_options
 from gavotte.faces.machine import MACHINE_OPTIONS, OWN_OPTIONS, add_machine_options, add_own_options
+from gavotte.faces.parser import Parser
 from gavotte.text import harmless
 
 __all__ = ["main", "program"]
@@ -75,7 +76,7 @@ def program() -> NoReturn:
     take 30 ms and more, with nothing in it that needs that."""
     try:
         status = main()
-    except SystemExit as end:  # of the parser, or of a signal
+    except SystemExit as end:  # of --help and --version, or of a signal
         status = end.code if isinstance(end.code, int) else 0
     with contextlib.suppress(OSError):
         sys.stderr.flush()
@@ -148,11 +149,12 @@ def _dispatch(words: list[str]) -> int:
         words, command = words[:cut], words[cut + 1 :]
     with _signals_held():  # commands bring their arguments
         parser = _parser(words[:1])
-    options, unknown = parser.parse_known_args(words)
-    if unknown:  # parse_args would point to the help of `gavotte`, which doesn't list the command's options
-        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options = parser.parse_args(words)
+    if takes_command and options.argv[:1] and options.argv[0].startswith("-"):
+        hint = f"options come before {'NAME' if words[0] == 'exec' else 'it'}; one that begins with - comes behind --"
+        raise UsageError(f"{options.argv[0]!r} stands where the command is to begin", hint=hint)
     if command is not None:
-        options.argv = [*options.argv, *command]
+        options.argv = [*options.argv, "--", *command] if options.argv else command
     handler: Callable[[argparse.Namespace], int] = options.handler
     return handler(options)
 
@@ -271,39 +273,15 @@ def _check(options: argparse.Namespace) -> int:
 # --- the arguments ---------------------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    """One message and the way to the help, instead of the whole usage."""
-
-    @override
-    def error(self, message: str) -> NoReturn:
-        _tell(f"gavotte: {message}\n  next: {self.prog} --help")
-        raise SystemExit(_unlike_the_command(UsageError.exit_code, self.prog.rpartition(" ")[2]))
-
-
-class _Lacking(argparse.Action):
-    """An option that podman has and Gavotte doesn't: refused with what there is instead."""
-
-    def __init__(self, *, hint: str, **options: Any) -> None:
-        super().__init__(**options)
-        self._hint = hint
-
-    @override
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> NoReturn:
-        raise UsageError(f"{option} isn't there yet", hint=self._hint)
-
-
-_SHARES = "share a directory from Python: gavotte.Share among the devices of a Sandbox; --verbose has no short form"
-
-
 def _parser(first: list[str]) -> argparse.ArgumentParser:
     """A parser of the command that is the `first` word; of all of them, to list them, where it is none."""
     from gavotte import __version__
     from gavotte.faces import detached
 
-    parser = _Parser(prog=_NAME, description="Run commands, each in a virtual machine of its own.", allow_abbrev=False)
+    parser = Parser(prog=_NAME, description="Run commands, each in a virtual machine of its own.")
     parser.add_argument("--version", action="version", version=f"gavotte {__version__}")
     # Told their name, it doesn't format a usage line to find it, for which it would import shutil
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser, prog=_NAME)
+    commands = parser.add_subparsers(metavar="COMMAND", prog=_NAME)
     known = dict.fromkeys(("run", "explain"), _add_run) | {"check": _add_check, "image": _add_image}
     known |= {"template": _add_template, **dict.fromkeys(detached.COMMANDS, _add_detached)}
     known |= {"qemu": _add_qemu, "qmp": _add_qmp}
@@ -317,19 +295,18 @@ def _add_detached(commands: Any, name: str, *, chosen: bool) -> None:
     from gavotte.faces.detached import COMMANDS, add_command
 
     _module, help = COMMANDS[name]
-    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    parser = commands.add_parser(name, help=help, description=help)
     if chosen:
-        parser.set_defaults(parser=parser)
         add_command(parser, name)
 
 
 def _add_qemu(commands: Any, name: str, *, chosen: bool) -> None:
     help = "machine files: check, argv, run, import; what a QEMU binary has: devices, props, …; adopt a running QEMU"
-    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    parser = commands.add_parser(name, help=help, description=help)
     if chosen:
         from gavotte.faces.qemu import adopt, files, imports, tables
 
-        actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+        actions = parser.add_subparsers(metavar="ACTION")
         for module in (files, imports, tables, adopt):
             module.add_actions(functools.partial(_add_command, actions))
 
@@ -339,33 +316,33 @@ def _add_image(commands: Any, name: str, *, chosen: bool) -> None:
     if chosen:
         from gavotte.faces import image
 
-        actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+        actions = parser.add_subparsers(metavar="ACTION")
         image.add_actions(functools.partial(_add_command, actions))
 
 
 def _add_template(commands: Any, name: str, *, chosen: bool) -> None:
     help = "what sandboxes are copies of: list, build, rm"
-    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    parser = commands.add_parser(name, help=help, description=help)
     if chosen:
         from gavotte.faces import template
 
-        actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+        actions = parser.add_subparsers(metavar="ACTION")
         template.add_actions(functools.partial(_add_command, actions))
 
 
 def _add_qmp(commands: Any, name: str, *, chosen: bool) -> None:
     help = "talk to a QMP socket: one command, or a prompt with completion and history"
-    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    parser = commands.add_parser(name, help=help, description=help)
     if chosen:
         from gavotte.faces import qmp
 
-        parser.set_defaults(handler=qmp.run, parser=parser)
+        parser.set_defaults(handler=qmp.run)
         qmp.add_arguments(parser)
 
 
 def _add_command(commands: Any, name: str, handler: Callable[[argparse.Namespace], int], help: str) -> Any:
-    parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
-    parser.set_defaults(handler=handler, parser=parser)
+    parser = commands.add_parser(name, help=help, description=help)
+    parser.set_defaults(handler=handler)
     return parser
 
 
@@ -389,20 +366,9 @@ def _add_run(commands: Any, name: str, *, chosen: bool) -> None:
 
 def _add_command_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the command")
-    group.add_argument(
-        "--env", action="append", default=[], metavar="K[=V]", help="set a variable, or pass ours through; repeatable"
-    )
-    group.add_argument("--cwd", metavar="DIR", help="where it runs (the user's home)")
-    group.add_argument("--user", metavar="NAME|UID[:GROUP]", help="who it runs as (root)")
-    group.add_argument(
-        "--timeout", type=float, metavar="S", help="end it after so many seconds; the exit status is then 124"
-    )
-    group.add_argument(
-        "-i", "--interactive", action="store_true", help="pass a terminal's input on (pipes and files always are)"
-    )
-    group.add_argument("-t", "--tty", action="store_true", help="give it a terminal; implies -i")
+    add_command_options(group)
+    add_lacking_options(group)
     group.add_argument("--verbose", action="store_true", help="show phases with times, and the guest's console")
-    group.add_argument("-v", "--volume", action=_Lacking, help=argparse.SUPPRESS, hint=_SHARES)
     group.add_argument("-q", "--quiet", action="store_true", help="no notes on stderr")
 
 

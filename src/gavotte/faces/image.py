@@ -18,12 +18,12 @@ def add_actions(add: Callable[..., Any]) -> None:
     build.add_argument("--update", action="store_true", help="ask the archive for newer packages")
     listing = add("list", _image_list, "list the images")
     listing.add_argument("--json", action="store_true", help="for programs")
-    add("rm", _image_rm, "remove images").add_argument("id", nargs="+", help="the id, or its beginning")
-    add("path", _image_path, "print an image's directory").add_argument("id", nargs="?")
+    add("rm", _image_rm, "remove images").add_argument("id", nargs="+", metavar="ID", help="the id, or its beginning")
+    add("path", _image_path, "print an image's directory").add_argument("id", nargs="?", metavar="ID")
     export = add("export", _image_export, "write an image to one file, for another host")
-    export.add_argument("file")
-    export.add_argument("id", nargs="?", help="the current image unless given")
-    add("import", _image_import, "take in an exported image").add_argument("file")
+    export.add_argument("file", metavar="FILE")
+    export.add_argument("id", nargs="?", metavar="ID", help="the current image unless given")
+    add("import", _image_import, "take in an exported image").add_argument("file", metavar="FILE")
 
 
 def _image_build(options: argparse.Namespace) -> int:

@@ -15,7 +15,10 @@ def add_machine_options(parser: argparse.ArgumentParser) -> Any:
     """Those of MACHINE_OPTIONS; gives their group."""
     group = parser.add_argument_group("the machine")
     group.add_argument(
-        "--memory", default="512M", metavar="SIZE", help="256M, 1.5G, …; half of it is the writable root (512M)"
+        *("-m", "--memory"),
+        default="512M",
+        metavar="SIZE",
+        help="256M, 1.5G, …; half of it is the writable root (512M)",
     )
     group.add_argument("--cpus", type=int, default=1, metavar="N", help="virtual processors (1)")
     group.add_argument(

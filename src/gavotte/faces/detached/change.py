@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     parser.set_defaults(handler={"stop": stop, "rm": rm, "pause": turn, "resume": turn, "resize": resize}[command])
     if command == "resize":
         parser.add_argument("--cpus", type=int, metavar="N", help="virtual processors")
-        parser.add_argument("--memory", metavar="SIZE", help="256M, 2G, …")
+        parser.add_argument("-m", "--memory", metavar="SIZE", help="256M, 1.5G, …")
     if command == "stop":
         parser.add_argument(
             "--time",

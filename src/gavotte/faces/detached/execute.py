@@ -6,6 +6,7 @@ import argparse
 from contextlib import nullcontext
 
 from gavotte.errors import CommandLost, UsageError
+from gavotte.faces.command import add_command_options, add_lacking_options
 from gavotte.faces.detached.streams import Interrupted, Streams
 from gavotte.faces.environment import read_environment
 from gavotte.faces.terminal import is_terminal, raw_mode, say, window_size
@@ -18,16 +19,8 @@ __all__ = ["add_arguments"]
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.set_defaults(handler=execute)
-    parser.add_argument(
-        "--env", action="append", default=[], metavar="K[=V]", help="set a variable, or pass ours through; repeatable"
-    )
-    parser.add_argument("--cwd", metavar="DIR", help="where it runs (the user's home)")
-    parser.add_argument("--user", metavar="NAME|UID[:GROUP]", help="who it runs as (root)")
-    parser.add_argument("--timeout", type=float, metavar="S", help="end it after so many seconds; the status is 124")
-    parser.add_argument(
-        "-i", "--interactive", action="store_true", help="pass a terminal's input on (pipes and files always are)"
-    )
-    parser.add_argument("-t", "--tty", action="store_true", help="give it a terminal; implies -i")
+    add_command_options(parser)
+    add_lacking_options(parser)
     parser.add_argument("name", metavar="NAME", help="the sandbox")
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD [ARG…]", help="the command")
 

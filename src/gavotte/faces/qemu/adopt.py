@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gavotte.errors import GavotteError, InvalidMachine, QemuError, UsageError
+from gavotte.faces.parser import one_of
 from gavotte.text import harmless, size_text
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def add_actions(add: Callable[..., Any]) -> None:
         "action",
         nargs="?",
         default="overview",
-        choices=("overview", "check", "plug", "unplug", "events", "stats"),
+        metavar="ACTION",
+        type=one_of("overview", "check", "plug", "unplug", "events", "stats"),
         help="overview (unless given), check, plug MAP, unplug ID, events, stats",
     )
     parser.add_argument("what", nargs="?", metavar="MAP|ID", help="the device: for plug as JSON, for unplug its id")

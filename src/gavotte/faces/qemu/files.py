@@ -31,9 +31,8 @@ def add_actions(add: Callable[..., Any]) -> None:
     check = add("check", _check, "say what the QEMU binary wouldn't take of a machine file, all of it at once")
     check.add_argument("--json", action="store_true", help="for programs")
     argv = add("argv", _argv, "print a machine file as a QEMU command line, one option a line")
-    form = argv.add_mutually_exclusive_group()
-    form.add_argument("--shell", action="store_true", help="to be pasted into a shell (bash, zsh)")
-    form.add_argument("--json", action="store_true", help="for programs: a list of words")
+    argv.add_argument("--shell", action="store_true", help="to be pasted into a shell (bash, zsh)")
+    argv.add_argument("--json", action="store_true", help="for programs: a list of words")
     run = add("run", _run, "become the QEMU that a machine file describes")
     for parser in (argv, run):
         help = "leave values as written, and mistakes to QEMU"
@@ -85,6 +84,8 @@ def _print_fine(document: Document, binary: QemuBinary, version: str, *, as_json
 
 
 def _argv(options: argparse.Namespace) -> int:
+    if options.shell and options.json:
+        raise UsageError("it is one form or the other", path="--json", hint="leave out --shell, or --json")
     document = read_document(options.file, shaped=options.unchecked)
     if options.unchecked:
         qemu = _name_of_qemu(document, options)

@@ -101,6 +101,20 @@ def test_a_machine_that_is_fine_is_told_with_what_it_was_checked_against(qemu: s
     )
 
 
+def test_the_binary_is_started_too_where_that_is_asked_for(example: str, tmp_path: Path) -> None:
+    run = gavotte("qemu", "check", "--start", example)
+    assert (run.returncode, run.stderr) == (0, b"")
+    fine, untried = run.stdout.decode().splitlines()
+    assert fine.endswith("; it starts")
+    assert untried.endswith(": netdevs[0]")
+    told = json.loads(gavotte("qemu", "check", "--start", "--json", example).stdout)
+    assert (told["started"], told["untried"]) == (True, ["netdevs[0]"])
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('{"nodefaults": true, "machine": {"type": "q35"}, "boot": {"order": "xyz"}}')
+    run = gavotte("qemu", "check", "--start", os.fspath(wrong))
+    assert (run.returncode, run.stdout) == (2, b"QEMU refuses it: Invalid boot device 'x'\n")
+
+
 def test_a_program_is_told_too(example: str) -> None:
     told = json.loads(gavotte("qemu", "check", "--json", example).stdout)
     assert told.pop("version").startswith("7.2.")

@@ -50,13 +50,18 @@ _KEY = object()
 
 
 async def start_process(
-    argv: Sequence[str], ledger: FdLedger, *, env: Mapping[str, str] | None = None, keep: Path | None = None
+    argv: Sequence[str],
+    ledger: FdLedger,
+    *,
+    env: Mapping[str, str] | None = None,
+    keep: Path | None = None,
+    directory: Path | str = "/",
 ) -> QemuProcess:
     """Starts QEMU with the fds of `ledger`, which is spent by it, and gives the running process.
 
     The kernel kills it when the calling thread ends, so call this on an event loop that lives as long as
-    the process (prctl(2), PR_SET_PDEATHSIG). It has `/` as its directory, so `argv` needs absolute paths,
-    a session of its own, which keeps a terminal's Ctrl-C away, and a minimal environment plus `env`.
+    the process (prctl(2), PR_SET_PDEATHSIG). Unless told another `directory`, it has `/`, so `argv` needs absolute
+    paths. It has a session of its own, which keeps a terminal's Ctrl-C away, and a minimal environment plus `env`.
 
     With `keep`, it goes on when this process ends, and `adopt_process` takes it over. What it writes then goes through
     the FIFO at the path `keep`, which is made anew: nothing breaks when nobody reads there, and what is too much for
@@ -72,7 +77,7 @@ async def start_process(
                 raise Unlike("keep")
             child, pidfd, output = ledger.take(argv, env)
         else:
-            child, pidfd, output = begin_process(argv, ledger.numbers, env=env, keep=keep)
+            child, pidfd, output = begin_process(argv, ledger.numbers, env=env, keep=keep, directory=directory)
     child.returncode = UNKNOWN_STATUS  # from here on it is watched by its pidfd: Popen isn't to reap it, nor to warn
     return QemuProcess(_KEY, loop, child.pid, pidfd, Tail(loop, output), tuple(argv), ledger.entries)
 

@@ -40,7 +40,12 @@ class Begun(NamedTuple):
 
 
 def begin_process(
-    argv: Sequence[str], numbers: Sequence[int], *, env: Mapping[str, str] | None = None, keep: Path | None = None
+    argv: Sequence[str],
+    numbers: Sequence[int],
+    *,
+    env: Mapping[str, str] | None = None,
+    keep: Path | None = None,
+    directory: Path | str = "/",
 ) -> Begun:
     """Start a child that inherits the fds of these `numbers`; see `process.start_process`.
 
@@ -51,7 +56,8 @@ def begin_process(
             output, theirs = os.pipe2(os.O_CLOEXEC) if keep is None else _make_fifo(keep)
             undo.callback(os.close, output)
             try:
-                child = _spawn(argv, numbers, theirs, {**_ENVIRONMENT, **(env or {})}, kept=keep is not None)
+                environment = {**_ENVIRONMENT, **(env or {})}
+                child = _spawn(argv, numbers, theirs, environment, directory, kept=keep is not None)
             finally:
                 os.close(theirs)
             undo.callback(child.wait, KILL_DEADLINE)
@@ -87,7 +93,13 @@ def _make_fifo(path: Path) -> tuple[int, int]:
 
 
 def _spawn(
-    argv: Sequence[str], numbers: Sequence[int], output: int, env: Mapping[str, str], *, kept: bool
+    argv: Sequence[str],
+    numbers: Sequence[int],
+    output: int,
+    env: Mapping[str, str],
+    directory: Path | str,
+    *,
+    kept: bool,
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -98,7 +110,7 @@ def _spawn(
             close_fds=True,
             pass_fds=numbers,
             start_new_session=True,
-            cwd="/",
+            cwd=directory,
             env=env,
         )
     except ValueError as e:

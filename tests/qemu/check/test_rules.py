@@ -84,6 +84,8 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("numa[0].node-id", {"numa": [{"type": "cpu", "node-id": 3, "socket-id": 0}]}),
     ("numa[1].dst", {"objects": [RAM], "numa": [NUMA, {"type": "dist", "src": 0, "dst": 4, "val": 20}]}),
     ("numa[1].nodeid", {"objects": [RAM], "numa": [NUMA | {"nodeid": 0}, {"type": "node", "nodeid": 0}]}),
+    ("numa[0].mem", {"numa": [{"type": "node", "mem": "128M"}]}),
+    ("fsdevs[0].fsdriver", {"fsdevs": [{"fsdriver": "handle", "id": "f"}]}),
     ("devices[0].node", {"memory": ROOM, "objects": [RAM], "devices": [DIMM | {"node": 5}]}),
     ("devices[0].numa_node", devices({"driver": "pxb-pcie", "bus_nr": 5, "numa_node": 3})),
     (

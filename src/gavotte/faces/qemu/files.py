@@ -30,6 +30,8 @@ def add_actions(add: Callable[..., Any]) -> None:
     """Add the actions: `add(name, handler, help)` gives the action's argument parser."""
     check = add("check", _check, "say what the QEMU binary wouldn't take of a machine file, all of it at once")
     check.add_argument("--json", action="store_true", help="for programs")
+    help = "start the binary with it as well, stopped and without effects, and say what it refuses"
+    check.add_argument("--start", action="store_true", help=help)
     argv = add("argv", _argv, "print a machine file as a QEMU command line, one option a line")
     argv.add_argument("--shell", action="store_true", help="to be pasted into a shell (bash, zsh)")
     argv.add_argument("--json", action="store_true", help="for programs: a list of words")
@@ -50,7 +52,8 @@ def _check(options: argparse.Namespace) -> int:
     """Problems are what this command is asked for, so they go to stdout."""
     try:
         document = read_document(options.file, shaped=False)
-        _, binary, version = _checked(document, options)
+        checked, binary, version = _checked(document, options)
+        untried = _started(checked, binary) if options.start else None
     except InvalidMachine as error:
         _print_problems(error.problems, as_json=options.json)
         return error.exit_code
@@ -59,8 +62,18 @@ def _check(options: argparse.Namespace) -> int:
             raise
         _print_problems([error], as_json=True)
         return error.exit_code
-    _print_fine(document, binary, version, as_json=options.json)
+    _print_fine(document, binary, version, untried, as_json=options.json)
     return 0
+
+
+def _started(document: Document, binary: QemuBinary) -> tuple[str, ...]:
+    """Gives the paths of what was not tried. Raises InvalidMachine when QEMU refuses what was."""
+    from gavotte.qemu.trial import try_start
+
+    problem, untried = try_start(document, binary)
+    if problem:
+        raise InvalidMachine([problem])
+    return untried
 
 
 def _print_problems(problems: Sequence[UsageError], *, as_json: bool) -> None:
@@ -71,13 +84,19 @@ def _print_problems(problems: Sequence[UsageError], *, as_json: bool) -> None:
         print(*_lines(problems), sep="\n")
 
 
-def _print_fine(document: Document, binary: QemuBinary, version: str, *, as_json: bool) -> None:
+def _print_fine(
+    document: Document, binary: QemuBinary, version: str, untried: tuple[str, ...] | None, *, as_json: bool
+) -> None:
     counts = {name: len(value) for name, value in document.items() if isinstance(value, list)}
     if as_json:
-        print_json({"ok": True, "qemu": str(binary.path), "version": version, "counts": counts})
+        told = {} if untried is None else {"started": True, "untried": list(untried)}
+        print_json({"ok": True, "qemu": str(binary.path), "version": version, "counts": counts, **told})
         return
     counted = ", ".join(f"{name} {count}" for name, count in counts.items()) or "no devices"
-    print(f"fine for QEMU {version} ({harmless(str(binary.path))}): {counted}")
+    started = "" if untried is None else "; it starts"
+    print(f"fine for QEMU {version} ({harmless(str(binary.path))}): {counted}{started}")
+    if untried:
+        print("not tried, since it reaches beyond the machine:", harmless(", ".join(untried)))
 
 
 # --- argv -------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gavotte.qemu.check.inspection import Inspection, inside
+from gavotte.qemu.check.machine import find_machine
 from gavotte.qemu.check.scalars import Misfit, to_int
 from gavotte.qemu.check.unique import entries
 from gavotte.qemu.check.words import options_of
@@ -26,6 +27,7 @@ def check_numa(document: Mapping[str, Json], inspection: Inspection) -> None:
     """Reports references to nodes that aren't there. A machine without any has the node 0 for its memory devices."""
     if any(option == "numa" for option, _ in options_of(document.get("options"))):
         return
+    _check_memory(document, inspection)
     nodes = _nodes(document)
     for section, keys in _REFERENCES:
         for path, props in entries(document, section):
@@ -33,6 +35,16 @@ def check_numa(document: Mapping[str, Json], inspection: Inspection) -> None:
                 node = _number(props.get(key))
                 if node not in (None, _NONE) and node not in (nodes or ({0} if key == "node" else ())):
                     inspection.report(inside(path, key), f"there is no NUMA node {node}")
+
+
+def _check_memory(document: Mapping[str, Json], inspection: Inspection) -> None:
+    props = document.get("machine")
+    machine = find_machine(props, inspection) if isinstance(props, Mapping) else None
+    for path, node in entries(document, "numa"):
+        if machine and not machine.numa_mem and "mem" in node:
+            inspection.report(
+                inside(path, "mem"), f"{machine.name} wants 'memdev', a memory backend, in place of a size"
+            )
 
 
 def _nodes(document: Mapping[str, Json]) -> set[int]:

@@ -108,6 +108,7 @@ OPTIONS: Final[Mapping[tuple[str, str], Rule]] = {
     ("chardev", "spicevmc"): Rule(needs=("name",)),
     ("chardev", "udp"): Rule(needs=("port",)),
     ("compat", ""): Rule(words=_COMPAT, keys=frozenset(_COMPAT)),
+    ("fsdev", ""): Rule(words={"fsdriver": ("local", "proxy", "synth")}),
     ("fsdev", "local"): Rule(
         needs=("path", "security_model"),
         words={"security_model": ("passthrough", "mapped", "mapped-xattr", "mapped-file", "none")},

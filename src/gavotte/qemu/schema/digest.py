@@ -200,6 +200,7 @@ def _machine(entry: Mapping[str, Answer]) -> Json:
         entry.get("cpu-max", 1),
         entry.get("default-cpu-type", ""),
         entry.get("hotpluggable-cpus", False),
+        entry.get("numa-mem-supported", True),
     ]
 
 

@@ -60,7 +60,7 @@ class DeviceType:
 class MachineType:
     """A machine type, from `query-machines`, with its properties from `qom-list-properties`.
 
-    `hot_cpus` says whether it can get processors while it runs.
+    `hot_cpus` says whether it can get processors while it runs, `numa_mem` whether a NUMA node's memory can be a size.
     """
 
     name: str
@@ -71,6 +71,7 @@ class MachineType:
     default_cpu: str = ""
     hot_cpus: bool = False
     properties: Mapping[str, Property] = field(default_factory=dict)
+    numa_mem: bool = True
 
 
 @dataclass(frozen=True, slots=True)

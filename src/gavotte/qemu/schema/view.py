@@ -134,9 +134,9 @@ class Schema:
         found: Any = self._archive.get("machine", name)
         if found is None:
             return None
-        (alias, default, deprecated, max_cpus, default_cpu, hot_cpus), places = found
+        (alias, default, deprecated, max_cpus, default_cpu, hot_cpus, numa_mem), places = found
         properties = self._properties(places) or {}
-        return MachineType(name, alias, default, deprecated, max_cpus, default_cpu, hot_cpus, properties)
+        return MachineType(name, alias, default, deprecated, max_cpus, default_cpu, hot_cpus, properties, numa_mem)
 
     @cached_property
     def accels(self) -> Sequence[str]:

@@ -13,8 +13,10 @@ import pytest
 
 from gavotte.errors import UsageError
 from gavotte.faces import cli
+from tests.support.checkers import ROOT, checker
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language: str, text: str = TEXT) -> list[str]:
@@ -50,6 +52,28 @@ def check_command(words: list[str]) -> None:
     """Raises UsageError for what the command line doesn't take."""
     cut = words.index("--") if "--" in words else len(words)
     cli._parser(words[:1]).parse_args(words[:cut])
+
+
+def complaints_of(codes: list[str], folder: Path) -> str:
+    """What mypy has to say of them as a reader's own files, who has settings of no kind but `--strict`."""
+    files = [folder / f"example_{number}.py" for number, _ in enumerate(codes)]
+    for file, code in zip(files, codes, strict=True):
+        file.write_text(code, encoding="utf-8")
+    own_cache = ("--config-file=", "--cache-dir", ".mypy_cache/examples")
+    return checker("mypy", "--strict", "--no-error-summary", *own_cache, *map(str, files)).stdout
+
+
+def test_the_examples_in_python_satisfy_a_strict_type_checker(tmp_path: Path) -> None:
+    codes = [code for document in DOCUMENTS for code in blocks("python", document.read_text(encoding="utf-8"))]
+    assert len(codes) >= 4
+    assert complaints_of(codes, tmp_path) == ""
+
+
+def test_a_mistake_in_an_example_is_found(tmp_path: Path) -> None:
+    code = 'import gavotte\n\nwith gavotte.Sandbox(mem="1G") as box:\n    box.spawn(["sh"]).stdin.write(b"x")\n'
+    found = complaints_of([code], tmp_path)
+    assert 'Unexpected keyword argument "mem"' in found
+    assert '"None" has no attribute "write"' in found
 
 
 def test_there_are_ten_examples() -> None:

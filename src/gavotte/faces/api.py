@@ -322,7 +322,7 @@ class Sandbox:
         self,
         argv: Iterable[StrPath],
         *,
-        input: BytesLike | str | None = None,
+        input: None = None,
         timeout: float | None = None,
         max_output: int = MAX_OUTPUT,
         text: bool,
@@ -345,7 +345,13 @@ class Sandbox:
         self._async.check_owner()
         return call(
             self._async.run(
-                argv, input=input, timeout=timeout, max_output=max_output, text=text, check=check, **options
+                argv,
+                input=input,  # type: ignore[arg-type]  # the overloads are the same there
+                timeout=timeout,
+                max_output=max_output,
+                text=text,
+                check=check,
+                **options,
             )
         )
 

@@ -51,9 +51,9 @@ def check_line(line: bytes | bytearray, limit: int) -> None:
         raise GuestError(f"a line of more than {size_text(limit)}", hint="raise the limit, or use read()")
 
 
-def check_size(rows: object, columns: object) -> tuple[int, int]:
-    """A terminal's size, in which 0 stands for one that isn't known. Raises UsageError."""
-    return check_number(rows, 0, _MOST_CELLS, "rows"), check_number(columns, 0, _MOST_CELLS, "columns")
+def check_size(rows: object, columns: object, names: tuple[str, str] = ("rows", "columns")) -> tuple[int, int]:
+    """A terminal's size, in which 0 stands for one that isn't known. Raises UsageError, with the name that it has."""
+    return check_number(rows, 0, _MOST_CELLS, names[0]), check_number(columns, 0, _MOST_CELLS, names[1])
 
 
 class InputStream:

@@ -353,9 +353,9 @@ class AsyncSandbox:
         Raises CommandNotStarted, UsageError, StateError, GuestError.
         """
         words, command = check_argv(argv), check_command(options)
-        open_stdin = check_flag(stdin, "stdin") or tty is not None
+        open_stdin, size = check_flag(stdin, "stdin") or tty is not None, _check_tty(tty)
         check_flag(retain, "retain")
-        return await self._running().spawn(words, **command, stdin=open_stdin, tty=_check_tty(tty), retain=retain)
+        return await self._running().spawn(words, **command, stdin=open_stdin, tty=size, retain=retain)
 
     @overload
     async def run(
@@ -388,7 +388,7 @@ class AsyncSandbox:
         self,
         argv: Iterable[StrPath],
         *,
-        input: BytesLike | str | None = None,
+        input: None = None,
         timeout: float | None = None,
         max_output: int = MAX_OUTPUT,
         text: bool,
@@ -435,6 +435,8 @@ class AsyncSandbox:
 
         Unless one is to `wait`, it is about to do that, and does it before it starts any command.
         """
+        check_flag(reseed, "reseed")
+        check_flag(wait, "wait")
         channel = self._started()
         paused_at = self.vm.turned if self.paused else None
         await self.vm.resume()
@@ -528,4 +530,4 @@ def _check_tty(tty: object) -> tuple[int, int] | None:
         return None
     if not isinstance(tty, tuple | list) or len(tty) != 2:
         raise wrong(tty, "a terminal's size", "tty", hint="give (rows, columns)")
-    return check_size(*tty)
+    return check_size(tty[0], tty[1], ("tty[0]", "tty[1]"))

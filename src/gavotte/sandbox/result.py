@@ -69,9 +69,10 @@ def in_text(result: Result[bytes]) -> Result[str]:
 def check_input(input: BytesLike | str | None, text: bool) -> BytesLike | None:
     """What a command is to read from its stdin, as bytes. Raises UsageError for text without `text`, and for bytes
     with it."""
+    check_flag(text, "text")
     if input is None:
         return None
-    if not check_flag(text, "text"):
+    if not text:
         return check_bytes(input, "input", hint="text=True takes text; .encode() makes bytes of it")
     if not isinstance(input, str):
         raise UsageError("with text=True, the input is text", path="input", hint="leave text out for bytes")

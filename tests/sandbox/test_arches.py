@@ -12,6 +12,8 @@ import pytest
 import gavotte
 from gavotte.faces.loop import call
 from gavotte.guest.image import find_image
+from gavotte.guest.image.manifest import agent_files
+from gavotte.guest.image.python import Interpreter, byte_code_name
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.machines import ARCHES, host_arch, machines_of
 from gavotte.sandbox.images import build_image
@@ -132,4 +134,7 @@ def test_the_byte_code_of_the_agent_is_in_the_image(arch: str) -> None:
     image = find_image(arch)
     assert image is not None
     data = image.initrd.read_bytes()[image.manifest.base_length :]
-    assert f"agent.{image.manifest.python.tag}.pyc".encode() in data, f"this host: {sys.implementation.cache_tag}"
+    tag = image.manifest.python.tag
+    packed = Interpreter("", "", "", tag, "")
+    missing = [name for name in agent_files() if byte_code_name(name, packed).encode() not in data]
+    assert missing == [], f"this host: {sys.implementation.cache_tag}, the image: {tag}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Container, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gavotte.errors import InvalidMachine
 from gavotte.qemu.binary import find_program, find_qemu
@@ -114,6 +117,59 @@ def test_the_modern_form_has_the_same_devices_at_the_same_addresses(entry: Path,
     assert devices(tree_of_document(binary, document, folder, (*PLACE, "parent_bus"))) == devices(
         tree_of(binary, entry, folder)
     )
+
+
+def tree_of_line(words: list[str], folder: Path) -> Tree | None:
+    """What comes of a line on the installed QEMU; None where that refuses it."""
+    try:
+        return qom_tree(find_qemu().path, words, folder, only=(*PLACE, "parent_bus"))
+    except AssertionError:
+        return None
+
+
+def check_modern(line: str, folder: Path) -> None:
+    """What QEMU takes, it takes in its modern form, which passes the check and makes the same devices."""
+    document, changes = modernise(import_argv(["qemu-system-x86_64", *shlex.split(line)]))
+    before = tree_of_line(shlex.split(line), folder)
+    if before is None or not any(change.after for change in changes):
+        return
+    after = tree_of_line(document_to_argv(check_document(document, schema_for(find_qemu().path))), folder)
+    assert after is not None
+    assert devices(after) == devices(before)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-enable-kvm -m 64 -machine q35,accel=tcg",
+        "-usbdevice tablet -M pc,usb=off -serial none -serial null -parallel none -parallel null",
+        "-M usb=off -usbdevice mouse -usbdevice tablet -device usb-kbd -nodefaults",
+        "-drive file=disk.img,format=raw,if=virtio,discard=on -drive file=cd.iso,format=raw,index=3,discard=off",
+        "-drive file=disk.img,format=raw,if=none,id=d,detect-zeroes=unmap,discard=unmap -device virtio-blk-pci,drive=d",
+        "-nic user,model=virtio -net nic -net nic -net user -serial null -serial vc:80Cx24C",
+        "-nic user,model=e1000 -net nic,model=rtl8139,macaddr=52:54:00:00:00:09 -net user -cdrom cd.iso",
+    ],
+)
+def test_legacy_options_make_the_same_devices_in_their_modern_form(line: str, folder: Path) -> None:
+    check_modern(f"{line} -display none", folder)
+
+
+PARTS = """
+-M pc; -M q35; -machine pc,accel=tcg; -M usb=off; -enable-kvm; -usb; -no-acpi; -nodefaults; -smp 2; -snapshot
+-hda disk.img; -drive file=disk.img,format=raw,if=virtio,cache=none,discard=on; -cdrom cd.iso; -drive media=cdrom
+-drive file=disk.img,format=raw,index=1; -drive file=disk.img,if=virtio; -watchdog i6300esb; -net none; -nic none
+-net nic -net user; -nic user,model=virtio; -netdev user,id=n -device e1000,netdev=n; -balloon virtio
+-serial null; -serial none; -parallel null; -monitor null; -debugcon null; -serial vc:80Cx24C; -usbdevice tablet
+-device usb-kbd; -device virtio-rng-pci,id=r -set device.r.addr=0x1c; -device '{"driver":"virtio-rng-pci"}'
+-virtfs local,path=.,mount_tag=t,security_model=none
+"""
+LEGACY = [part.strip() for part in PARTS.replace("\n", ";").split(";") if part.strip()]
+
+
+@given(st.lists(st.sampled_from(LEGACY), min_size=2, max_size=5, unique=True))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_legacy_options_make_the_same_devices_in_their_modern_form(folder: Path, parts: list[str]) -> None:
+    check_modern(f"{' '.join(parts)} -display none", folder)
 
 
 @pytest.mark.skipif(QEMU10 is None, reason="QEMU 10 isn't unpacked beside: make setup-qemu10")

@@ -6,8 +6,12 @@ import shlex
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gavotte.qemu.document import document_to_argv
 from gavotte.qemu.imports import Change, import_argv, modernise
+from gavotte.qemu.imports.options import FLAGS, VALUED
 
 
 def modern(line: str, qemu: str = "qemu-system-x86_64") -> tuple[dict[str, Any], list[Change]]:
@@ -20,7 +24,7 @@ def test_every_legacy_option_is_named_once_with_what_it_became_and_why() -> None
     assert [change.before for change in changes] == [("-enable-kvm",), ("-hda", "a.qcow2"), ("-soundhw", "hda")]
     assert [bool(change.after) for change in changes] == [True, True, False]
     assert all(change.why for change in changes)
-    assert str(changes[0]).startswith("-enable-kvm is now accels: ")
+    assert str(changes[0]).startswith("-enable-kvm is now machine.accel=kvm: ")
     assert str(changes[2]).startswith("-soundhw hda stays as it is: ")
 
 
@@ -40,6 +44,7 @@ def test_a_virtio_drive_is_a_block_node_and_a_device_behind_the_others() -> None
             "driver": "raw",
             "node-name": "root",
             "cache": {"direct": "on"},
+            "auto-read-only": "on",
             "file": {"driver": "file", "filename": "a,b.img", "cache": {"direct": "on"}},
         }
     ]
@@ -163,3 +168,125 @@ def test_a_configuration_file_keeps_everything_where_it_is() -> None:
     document, changes = modern("-device x -readconfig f -hda a.raw")
     assert len(document["options"]) == 3
     assert all(not change.after for change in changes)
+
+
+@pytest.mark.parametrize(
+    ("line", "accel"),
+    [
+        ("-enable-kvm", "kvm"),
+        ("-enable-kvm -machine q35,accel=tcg", "tcg"),
+        ("-machine q35,accel=tcg -enable-kvm", "kvm"),
+        ("-enable-kvm -M accel=kvm:tcg", "kvm:tcg"),
+    ],
+)
+def test_the_last_word_on_the_accelerator_counts_and_there_is_one(line: str, accel: str) -> None:
+    document, _ = modern(line)
+    assert document["machine"]["accel"] == accel
+    assert "accels" not in document
+    assert "options" not in document
+
+
+def test_what_qemu_refuses_beside_accel_stays_and_says_so() -> None:
+    document, changes = modern("-accel tcg -enable-kvm")
+    assert document["options"] == [["-enable-kvm"]]
+    assert "beside -accel" in changes[0].why
+
+
+@pytest.mark.parametrize(("word", "discard"), [("on", "unmap"), ("unmap", "unmap"), ("off", "ignore")])
+def test_discard_is_said_in_the_words_of_a_block_node(word: str, discard: str) -> None:
+    document, _ = modern(f"-drive file=a.raw,if=virtio,discard={word}")
+    assert document["blockdevs"][0]["discard"] == document["blockdevs"][0]["file"]["discard"] == discard
+
+
+@pytest.mark.parametrize(
+    ("line", "usb", "drivers"),
+    [
+        ("-usbdevice tablet -M pc", "on", ["usb-tablet"]),
+        ("-M pc,usb=off -usbdevice tablet", "on", ["usb-tablet"]),
+        ("-usbdevice tablet -M pc,usb=off", "off", []),
+        ("-usbdevice tablet -M pc,usb=off -usb", "on", ["usb-tablet"]),
+    ],
+)
+def test_a_usb_device_is_there_if_the_last_word_on_usb_is_on(line: str, usb: str, drivers: list[str]) -> None:
+    document, _ = modern(line)
+    assert document["machine"]["usb"] == usb
+    assert [device["driver"] for device in document.get("devices", [])] == drivers
+
+
+def test_a_usb_device_stays_among_devices_that_stay_and_goes_where_usb_is_off() -> None:
+    line = "-device x -drive if=virtio,file=a.img -usbdevice tablet"
+    assert ["-usbdevice", "tablet"] in modern(line)[0]["options"]
+    assert ["-usbdevice", "tablet"] not in modern(f"{line} -M pc,usb=off")[0]["options"]
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("-hda a.img", "add format=raw"),
+        ("-hda a.raw -snapshot", "use an overlay"),
+        ("-drive file=a.raw,snapshot=on", "use an overlay"),
+        ("-drive file=a.raw,bps=5", "on its -device"),
+        ("-drive file=nbd:x:1,format=raw", "write it as a -blockdev"),
+        ("-drive file=a.raw,if=sd", "use if=none and a -device"),
+        ("-drive file=a.raw,cache=x", "QEMU has writeback, none"),
+        ("-drive file=a.raw,discard=x", "QEMU has unmap and ignore"),
+        ("-drive file=a.raw,index=x", "is not the number of a place"),
+        ("-drive file=a.raw,format=luks", "write it as a -blockdev with driver=luks"),
+        ("-drive help", "it asks for help"),
+        ("-net nic -net nic -net user", "use a -netdev and a -device"),
+        ("-monitor none", "with -nodefaults it can go"),
+        ("-cpu host,+a,a=off", "give each once"),
+        ("-usbdevice braille", "-usb and -device say both"),
+        ("-serial msmouse:x", "write a -chardev"),
+        ("-set device.x.y=z", "write the property where it belongs"),
+    ],
+)
+def test_a_note_on_what_stays_names_the_remedy(line: str, remedy: str) -> None:
+    _, changes = modern(line)
+    assert remedy in next(change.why for change in changes if not change.after)
+
+
+LEGACY = sorted(
+    {
+        "action",
+        "balloon",
+        "boot",
+        "cdrom",
+        "cpu",
+        "device",
+        "display",
+        "drive",
+        "hda",
+        "machine",
+        "monitor",
+        "net",
+        "nic",
+    }
+    | {"parallel", "pflash", "qmp", "serial", "set", "smp", "usbdevice", "virtfs", "watchdog", "watchdog-action"}
+)
+keys = st.sampled_from(
+    ["file", "if", "index", "unit", "bus", "media", "format", "cache", "discard", "id", "model", "type"]
+)
+words = st.sampled_from(
+    ["virtio", "ide", "none", "x", "-1", "on", "a.raw", "cdrom", "", "nbd:x", "user", "é,,", "\udcff", "1e9", "help"]
+)
+pairs = st.lists(st.tuples(keys, words), max_size=4).map(lambda items: ",".join(f"{k}={v}" for k, v in items))
+legacy = st.tuples(st.sampled_from(LEGACY), st.one_of(pairs, words)).map(lambda item: [f"-{item[0]}", item[1]])
+other = st.one_of(
+    st.sampled_from(sorted(FLAGS)).map(lambda name: [f"-{name}"]),
+    st.tuples(st.sampled_from(sorted(VALUED)), words).map(lambda item: [f"-{item[0]}", item[1]]),
+)
+
+
+@given(st.lists(st.one_of(legacy, other), max_size=6))
+@settings(max_examples=100)
+def test_whatever_is_written_can_be_printed_and_has_nothing_left_to_rewrite(lines: list[list[str]]) -> None:
+    document, _ = modernise(import_argv(["qemu-system-x86_64", *(word for line in lines for word in line)]))
+    document_to_argv(document)
+    assert modernise(document)[0] == document
+
+
+def test_a_file_name_beyond_utf8_stays_where_json_could_not_hold_it() -> None:
+    document, changes = modernise(import_argv(["qemu-system-x86_64", "-drive", "if=virtio,format=raw,file=/a\udcff"]))
+    assert document["options"] == [["-drive", "if=virtio,format=raw,file=/a\udcff"]]
+    assert "U+DCFF" in changes[0].why

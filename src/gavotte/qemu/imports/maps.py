@@ -12,7 +12,7 @@ from gavotte.qemu.imports.options import words
 from gavotte.qemu.imports.syntax import Unreadable, last_ones, parse_keyval, parse_opts
 from gavotte.qemu.props import IMPLIED_KEY, REPEATED, option_to_argv
 
-__all__ = ["MERGED", "READABLE", "is_json", "is_modern_netdev", "read_map"]
+__all__ = ["MERGED", "READABLE", "is_json", "is_modern_netdev", "print_map", "read_map"]
 
 # Options of util/qemu-option.c, and of util/keyval.c. What is in neither stays words.
 _OPTS: Final = words(
@@ -58,14 +58,20 @@ def read_map(option: str, text: str) -> dict[str, Any]:
     Raises Unreadable unless the map, printed again, is the same option.
     """
     props = _read(option, text)
-    try:
-        (_, printed) = option_to_argv(option, props)
-    except UsageError as e:
-        raise Unreadable(str(e)) from e
+    printed = print_map(option, props)
     again = _read(option, printed)
     if again != (props if is_json(option, printed) else _as_text(props)):
         raise Unreadable("it would be another option when printed again")
     return props
+
+
+def print_map(option: str, props: dict[str, Any]) -> str:
+    """Gives the text of `-option`. Raises Unreadable for a map that has none, such as JSON with bytes beyond UTF-8."""
+    try:
+        (_, printed) = option_to_argv(option, props)
+    except UsageError as e:
+        raise Unreadable(str(e)) from e
+    return printed
 
 
 def _read(option: str, text: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from gavotte.qemu.imports.modern.drives import rewrite_drives
 from gavotte.qemu.imports.modern.extras import rewrite_devices, rewrite_rest, rewrite_sets
 from gavotte.qemu.imports.modern.machine import rewrite_machine
 from gavotte.qemu.imports.modern.nets import rewrite_nets
+from gavotte.qemu.imports.syntax import Unreadable
 from gavotte.qemu.props import Json
 from gavotte.qemu.sections import Document
 
@@ -27,26 +28,34 @@ def modernise(document: Document) -> tuple[dict[str, Json], list[Change]]:
 
     Raises UsageError as `import_argv` does, for options that are cut off.
     """
-    draft = _rewritten(document)
-    if draft is None:
+    try:
+        draft = _rewritten(document)
+    except Unreadable as e:
         draft = Draft(document)
-        rewrite_machine(draft)
+        rewrite_machine(draft, devices=False)
         rewrite_chars(draft)
-        draft.keep_all("a device that stays an option comes before all that are maps, so they all stay where they are")
+        draft.keep_all(
+            f"{e}. An option that is a device comes before all that are maps, so they all stay where they are"
+        )
     return draft.finished(), draft.changes
 
 
-def _rewritten(document: Document) -> Draft | None:
-    """All that can be a map; None where that would put devices in another order."""
+def _rewritten(document: Document) -> Draft:
+    """All that can be a map. Raises Unreadable where that would put devices in another order."""
     draft = Draft(document)
     if draft.take("readconfig", remove=False):
-        draft.keep_all("what -readconfig reads from a file adds to the options in their order, and isn't known here")
+        why = "what -readconfig reads from a file adds to the options in their order, and isn't known here"
+        draft.keep_all(f"{why}; write it as options")
         return draft
-    if not (rewrite_sets(draft) and rewrite_devices(draft)):
-        return None
+    rewrite_sets(draft)
+    rewrite_devices(draft)
     for rewrite in (rewrite_machine, rewrite_chars, rewrite_nets, rewrite_drives, rewrite_rest):
         rewrite(draft)
-    if any(adds_devices(option, default_is_ide=draft.pc() is not None) for option in draft.options):
-        return None
+    for option in draft.options:
+        if adds_devices(option, default_is_ide=draft.pc() is not None):
+            reasons = [change.why for change in draft.changes if change.before == option.words and not change.after]
+            raise Unreadable(
+                f"{' '.join(option.words)} stays a device: {reasons[0] if reasons else 'it has no other form'}"
+            )
     draft.keep_all("it has no other form, or none that is surely the same")
     return draft

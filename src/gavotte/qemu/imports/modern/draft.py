@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any, Final, Literal
 
 from gavotte.compat import override
@@ -110,7 +111,7 @@ class Draft:
             for key in ("id", "node-name")
         }
         taken |= {device.get("id") for device in self.all_devices()}
-        return next(name for name in (wanted, *(f"{wanted}-{n}" for n in range(2, 1 << 20))) if name not in taken)
+        return next(name for name in chain([wanted], (f"{wanted}-{n}" for n in count(2))) if name not in taken)
 
     # --- what is done -------------------------------------------------------------------------------------------------
 

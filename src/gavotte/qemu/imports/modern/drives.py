@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 
+from gavotte.qemu.imports.maps import print_map
 from gavotte.qemu.imports.modern.draft import Draft
-from gavotte.qemu.imports.options import DISK_IMAGE, Option
+from gavotte.qemu.imports.options import DISK_IMAGE, Option, words
 from gavotte.qemu.imports.syntax import Unreadable, parse_opts
 
 __all__ = ["rewrite_drives"]
@@ -33,6 +34,12 @@ _CACHES: Final[dict[str, tuple[dict[str, str], bool]]] = {
     "directsync": ({"direct": "on"}, False),
 }
 
+_DISCARDS: Final = {"unmap": "unmap", "on": "unmap", "ignore": "ignore", "off": "ignore"}
+
+_ON_ERROR: Final = words("auto enospc ignore report stop")
+
+_FORMATS: Final = words("bochs cloop dmg parallels qcow qcow2 qed raw vdi vhdx vmdk vpc")
+
 _UNDERSTOOD: Final = frozenset(
     {"file", "if", "format", "id", "index", "bus", "unit", "media", "cache", "aio", "discard", "detect-zeroes"}
     | {"readonly", "read-only", "werror", "rerror", "snapshot"}
@@ -51,10 +58,16 @@ class _Drive:
 
 def rewrite_drives(draft: Draft) -> None:
     """All of one interface are rewritten or none: they are numbered together."""
-    drives = [_Drive(option, _props(option)) for option in draft.take("drive", "pflash", *_INDEX)]
+    drives = []
+    for option in draft.take("drive", "pflash", *_INDEX):
+        try:
+            drives.append(_Drive(option, _props(option)))
+        except Unreadable as e:
+            draft.keep(option, str(e))
     if draft.sections.get("snapshot"):
         for drive in drives:
-            draft.keep(drive.option, "-snapshot works on it, and doesn't on what it would become")
+            why = "-snapshot works on it, and doesn't on what it would become"
+            draft.keep(drive.option, f"{why}; use an overlay, made by qemu-img create -b")
         return
     for interface in dict.fromkeys(_interface(draft, drive) for drive in drives):
         members = [drive for drive in drives if _interface(draft, drive) == interface]
@@ -93,7 +106,7 @@ def _rewrite(draft: Draft, interface: str, drives: list[_Drive]) -> None:
         case "none":
             devices = [_found(draft, name, node) for name, node in zip(names, nodes, strict=True)]
         case _:
-            raise Unreadable("which device the board would make of it isn't known here")
+            raise Unreadable("which device the board would make of it isn't known here; use if=none and a -device")
     for drive, node, device in zip(drives, nodes, devices, strict=True):
         _set_errors(drive, device)
         if node:
@@ -120,7 +133,9 @@ def _names(draft: Draft, interface: str, drives: list[_Drive]) -> list[str]:
     for number, drive in enumerate(drives):
         name = drive.props.get("id") or draft.id_for(f"{interface}{drive.props.get('index', number)}")
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]{0,30}", name) or name in names:
-            raise Unreadable(f"the id {name!r} can't be the name of a block node")
+            raise Unreadable(
+                f"the id {name!r} can't be the name of a block node, or is there twice; give it another id"
+            )
         names.append(name)
     return names
 
@@ -129,39 +144,57 @@ def _node(drive: _Drive, name: str) -> dict[str, Any]:
     """The block node, or nothing for a drive without a medium."""
     props = drive.props
     if unknown := props.keys() - _UNDERSTOOD:
-        raise Unreadable(f"{min(unknown)}= has no rule here")
+        raise Unreadable(f"{min(unknown)}= has no rule here; say it in a -blockdev or on its -device")
+    if unknown := {props.get("werror", "report"), props.get("rerror", "report")} - _ON_ERROR:
+        raise Unreadable(f"{min(unknown)!r} is nothing to do on an error; QEMU has {', '.join(sorted(_ON_ERROR))}")
     if props.get("snapshot", "off") != "off":
-        raise Unreadable("it is opened as a snapshot")
+        raise Unreadable("it is opened as a snapshot; use an overlay, made by qemu-img create -b")
     file = props.get("file", "")
     if not file:
         if drive.is_cdrom:
             return {}
-        raise Unreadable("it has no file")
+        raise Unreadable("it has no file; add file=, or media=cdrom for a drive without a disc")
     driver = props.get("format") or _FORMAT_OF_SUFFIX.get(PurePath(file).suffix.lower())
     if driver is None:
-        raise Unreadable("its format is found out by what is in it; with format= it can be rewritten")
+        raise Unreadable("its format is found out by what is in it; add format=raw, or what qemu-img info says")
+    if driver not in _FORMATS:
+        raise Unreadable(f"{driver} is no format of a file alone; write it as a -blockdev with driver={driver}")
     cache, _ = _cache(props)
-    shared: dict[str, Any] = {key: props[key] for key in ("discard", "detect-zeroes") if key in props}
+    shared: dict[str, Any] = {"detect-zeroes": props["detect-zeroes"]} if "detect-zeroes" in props else {}
+    shared |= {"discard": _discard(props["discard"])} if "discard" in props else {}
     shared |= {"cache": cache} if cache else {}
     if drive.is_cdrom or props.get("readonly", props.get("read-only", "off")) in ("on", "yes", "true", "y"):
         shared["read-only"] = "on"
     below: dict[str, Any] = {key: value for key, value in shared.items() if key != "detect-zeroes"}
     below |= {"aio": props["aio"]} if "aio" in props else {}
-    return {"driver": driver, "node-name": name, **shared, "file": {**_protocol(file), **below}}
+    if "read-only" not in shared:  # -drive says so of its file, a node of itself doesn't (blockdev_init in blockdev.c)
+        shared["auto-read-only"] = "on"
+    node = {"driver": driver, "node-name": name, **shared, "file": {**_protocol(file), **below}}
+    print_map("blockdev", node)
+    return node
+
+
+def _discard(word: str) -> str:
+    """-drive has two words for each (`bdrv_parse_discard_flags` in block.c)."""
+    if word not in _DISCARDS:
+        raise Unreadable(f"discard={word} is unknown; QEMU has unmap and ignore")
+    return _DISCARDS[word]
 
 
 def _protocol(file: str) -> dict[str, Any]:
     if re.match(r"[A-Za-z][A-Za-z0-9+._-]*:", file):
-        raise Unreadable("its file is reached by a protocol")
+        raise Unreadable("its file is reached by a protocol; write it as a -blockdev with that driver")
     if file.startswith("/dev/") and not file.startswith("/dev/fdset/"):
-        raise Unreadable("what kind of device file it is isn't known here")
+        raise Unreadable(
+            "what kind of device file it is isn't known here; write a -blockdev with driver=host_device or host_cdrom"
+        )
     return {"driver": "file", "filename": file}
 
 
 def _cache(props: dict[str, str]) -> tuple[dict[str, str], bool]:
     mode = props.get("cache", "writeback")
     if mode not in _CACHES:
-        raise Unreadable(f"cache={mode} is unknown")
+        raise Unreadable(f"cache={mode} is unknown; QEMU has {', '.join(_CACHES)}")
     return _CACHES[mode]
 
 
@@ -194,9 +227,13 @@ def _found(draft: Draft, name: str, node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pflash(draft: Draft, drives: list[_Drive], nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    units = [int(drive.props.get("unit", drive.props.get("index", number))) for number, drive in enumerate(drives)]
+    units = [
+        _number(drive.props.get("unit", drive.props.get("index", str(number)))) for number, drive in enumerate(drives)
+    ]
     if units != list(range(len(drives))) or len(drives) > 2 or not (draft.pc() or _is_virt(draft)):
-        raise Unreadable("how many flash chips the board has isn't known here")
+        raise Unreadable(
+            "how many flash chips the board has isn't known here; name them as machine.pflash0 and pflash1"
+        )
     return [{} for _ in nodes]
 
 
@@ -220,14 +257,20 @@ def _ide(draft: Draft, drives: list[_Drive], nodes: list[dict[str, Any]]) -> lis
 
 def _ide_index(props: dict[str, str], per_bus: int, taken: set[int]) -> int:
     if "index" in props:
-        index = int(props["index"])
+        index = _number(props["index"])
     elif "unit" in props or "bus" in props:
-        index = int(props.get("bus", 0)) * per_bus + int(props.get("unit", 0))
+        index = _number(props.get("bus", "0")) * per_bus + _number(props.get("unit", "0"))
     else:
         index = next(number for number in range(64) if number not in taken)
     if index in taken:
-        raise Unreadable("two drives have the same place")
+        raise Unreadable("two drives have the same place; give each an index of its own")
     return index
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,4}", text):
+        raise Unreadable(f"{text!r} is not the number of a place")
+    return int(text)
 
 
 def _default_cdrom(draft: Draft, devices: list[dict[str, Any]]) -> list[dict[str, Any]]:

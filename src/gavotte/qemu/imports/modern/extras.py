@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gavotte.qemu.imports.lossless import GROUPS
-from gavotte.qemu.imports.maps import READABLE, read_map
+from gavotte.qemu.imports.maps import READABLE, print_map, read_map
 from gavotte.qemu.imports.modern.draft import Draft
 from gavotte.qemu.imports.options import Option
 from gavotte.qemu.imports.syntax import Unreadable, last_ones, parse_opts
@@ -15,24 +15,24 @@ from gavotte.qemu.sections import SECTIONS
 
 __all__ = ["rewrite_devices", "rewrite_rest", "rewrite_sets"]
 
-_USB: Final = {"tablet": "usb-tablet", "mouse": "usb-mouse", "keyboard": "usb-kbd", "wacom-tablet": "usb-wacom-tablet"}
 _FSDEV_KEYS: Final = ("writeout", "path", "security_model", "socket", "sock_fd", "readonly", "multidevs")
 _TOGETHER = "its kind comes together; a map of it comes after all that are words"
 
 
-def rewrite_sets(draft: Draft) -> bool:
-    """`-set group.id.key=value` is the same as `,key=value` at the end of that option. False if one can't be placed."""
+def rewrite_sets(draft: Draft) -> None:
+    """`-set group.id.key=value` is the same as `,key=value` at the end of that option.
+
+    Raises Unreadable, with the draft half done, if one can't be placed.
+    """
     for option in draft.take("set"):
         found = re.fullmatch(r"([^.]+)\.([^.]+)\.([^=]+)=(.*)", option.value or "", re.DOTALL)
         target = _target(draft, GROUPS.get(found[1], found[1]), found[2]) if found else None
         if not found or target is None:
-            draft.keep(option, "nothing before it has this id")
-            return False
+            raise Unreadable(f"nothing before -set {option.value} has this id; write the property where it belongs")
         old = draft.options[target]
         text = f"{old.value},{found[3]}={found[4].replace(',', ',,')}"
         draft.options[target] = Option(old.name, text, (old.words[0], text))
         draft.changed(option, f"a key of {old.words[0]}", "it is put where it belongs")
-    return True
 
 
 def _target(draft: Draft, name: str, wanted: str) -> int | None:
@@ -46,16 +46,15 @@ def _target(draft: Draft, name: str, wanted: str) -> int | None:
     return None
 
 
-def rewrite_devices(draft: Draft) -> bool:
-    """The options that add to the list of keyval devices, each in its place. False, and nothing done, if one can't."""
-    options = draft.take("balloon", "device", "virtfs", "watchdog", remove=False)
-    made: list[tuple[Option, list[tuple[str, dict[str, Any]]]]] = []
-    try:
-        made = [(option, _DEVICES[option.name](option.value or "")) for option in options]
-    except Unreadable:
-        return False
-    draft.take("balloon", "device", "virtfs", "watchdog")
-    for option, entries in made:
+def rewrite_devices(draft: Draft) -> None:
+    """The options that add to the list of keyval devices, each in its place. Raises Unreadable if one can't."""
+    for option in draft.take("balloon", "device", "virtfs", "watchdog"):
+        try:
+            entries = _DEVICES[option.name](option.value or "")
+            for section, props in entries:
+                print_map(SECTIONS[section].option, props)
+        except Unreadable as e:
+            raise Unreadable(f"{' '.join(option.words)} can't be read as a map: {e}") from e
         for section, props in entries:
             if section == "devices":
                 draft.devices["ordered"].append(props)
@@ -63,9 +62,6 @@ def rewrite_devices(draft: Draft) -> bool:
                 draft.add(section, props)
         after = " and ".join(f"{section} {props.get('driver', props.get('id', ''))}" for section, props in entries)
         draft.changed(option, after or "gone", "as a map it keeps its place among the devices")
-    for option in draft.take("usbdevice"):
-        _usb(draft, option)
-    return True
 
 
 def _balloon(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -95,16 +91,6 @@ _DEVICES: Final[dict[str, Callable[[str], list[tuple[str, dict[str, Any]]]]]] = 
     "virtfs": _virtfs,
     "watchdog": lambda text: [("devices", {"driver": text})],
 }
-
-
-def _usb(draft: Draft, option: Option) -> None:
-    driver = _USB.get(option.value or "")
-    if driver is None or not draft.pc():
-        draft.keep(option, "which device it means, or on which bus, isn't known here")
-        return
-    draft.update("machine", {"usb": "on"})
-    draft.devices["board"].append({"driver": driver})
-    draft.changed(option, f"machine.usb=on and a device {driver}", "it is made before all other devices, as it was")
 
 
 def rewrite_rest(draft: Draft) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
 
-from gavotte.qemu.imports.maps import read_map
+from gavotte.qemu.imports.maps import print_map, read_map
 from gavotte.qemu.imports.modern.draft import Draft
 from gavotte.qemu.imports.options import Option
 from gavotte.qemu.imports.syntax import Unreadable, merge
@@ -20,23 +20,41 @@ _PROPERTIES: Final = {
     "usb": ("usb", "on"),
 }
 
+# None is the option's value.
+_ACTIONS: Final[dict[str, dict[str, Any]]] = {
+    "no-reboot": {"reboot": "shutdown"},
+    "no-shutdown": {"shutdown": "pause"},
+    "watchdog-action": {"watchdog": None},
+}
+
 _SHOWN: Final = {"curses": "curses", "sdl": "sdl"}
 
 
-def rewrite_machine(draft: Draft) -> None:
-    """All of these write into one map, of which the last word counts, so they are gone through in order."""
-    _machine(draft)
+_USB: Final = {"tablet": "usb-tablet", "mouse": "usb-mouse", "keyboard": "usb-kbd", "wacom-tablet": "usb-wacom-tablet"}
+_OFF: Final = frozenset({"off", "no", "false", "n"})
+
+
+def rewrite_machine(draft: Draft, *, devices: bool = True) -> None:
+    """All of these write into one map, of which the last word counts, so they are gone through in order.
+
+    Without `devices`, what stands for a device stays.
+    """
+    _machine(draft, devices=devices)
     _display(draft)
     for option in draft.take("cpu"):
         _cpu(draft, option)
     _words(draft)
 
 
-def _machine(draft: Draft) -> None:
+def _machine(draft: Draft, *, devices: bool) -> None:
+    usb: list[Option] = []
     for option in draft.take(
-        "machine", "M", "kernel", "initrd", "append", "dtb", "shim", "bios", "smp", "boot", *_PROPERTIES
+        "machine", "M", "kernel", "initrd", "append", "dtb", "shim", "bios", "smp", "boot", "usbdevice", *_PROPERTIES
     ):
-        if option.name in _PROPERTIES:
+        if option.name == "usbdevice":
+            draft.update("machine", {"usb": "on"})
+            usb.append(option)
+        elif option.name in _PROPERTIES:
             key, value = _PROPERTIES[option.name]
             _set(draft, option, key, value)
         elif option.name in ("machine", "M"):
@@ -49,15 +67,28 @@ def _machine(draft: Draft) -> None:
             draft.sections["machine"].pop(section, None)
             draft.sections[section] = option.value
             draft.changed(option, section, "the last word on it counts")
+    _usb(draft, usb, devices=devices)
+
+
+def _usb(draft: Draft, options: list[Option], *, devices: bool) -> None:
+    """QEMU makes the devices only where the last word on the machine's `usb` is on (`machine_usb` in vl.c)."""
+    known = devices and draft.pc() is not None and all(option.value in _USB for option in options)
+    for option in options:
+        if draft.sections["machine"]["usb"] in _OFF:
+            draft.changed(option, "gone", "usb=off comes later, so QEMU doesn't make the device")
+        elif not known:
+            draft.keep(option, "which device it means, or on which bus, isn't known here; -usb and -device say both")
+        else:
+            driver = _USB[option.value or ""]
+            draft.devices["board"].append({"driver": driver})
+            draft.changed(
+                option, f"machine.usb=on and a device {driver}", "it is made before all other devices, as it was"
+            )
 
 
 def _set(draft: Draft, option: Option, key: str, value: str) -> None:
-    if key == "accel" and "accels" in draft.sections:
-        draft.keep(option, "QEMU refuses it beside -accel")
-    elif key == "accel":
-        draft.sections.get("machine", {}).pop("accel", None)
-        draft.sections["accels"] = [{"accel": value}]
-        draft.changed(option, "accels", "-accel is its long form")
+    if key == "accel" and ("accels" in draft.sections or draft.take("accel", remove=False)):
+        draft.keep(option, "QEMU refuses it beside -accel; remove one of the two")
     else:
         draft.update("machine", {key: value})
         draft.changed(option, f"machine.{key}={value}", "the option is short for this property")
@@ -116,16 +147,22 @@ def _cpu(draft: Draft, option: Option) -> None:
     found = [(one[1], one[2].replace("_", "-"), one[3]) for one in written if one]
     names = {name for _, name, _ in found}
     if "model" in names:
-        draft.keep(option, "it has a feature named 'model', which in a map is the name of the CPU")
+        draft.keep(option, "it has a feature named 'model', which in a map is the name of the CPU, so it has to stay")
         return
     if (
         len(names) < len(features)
         or any(sign and value is not None for sign, _, value in found)
         or not re.fullmatch("qemu-system-(x86_64|i386).*|kvm|qemu-kvm|qemu", binary)
     ):
-        draft.keep(option, "a feature is given twice, or its flags mean something only to its own processor")
+        why = "a feature is given twice, or its flags mean something only to its own processor"
+        draft.keep(option, f"{why}; give each once, as NAME=on or NAME=off")
         return
     texts = {name: ("off" if sign == "-" else "on") if value is None else value for sign, name, value in found}
+    try:
+        print_map("cpu", {"model": model, **texts})
+    except Unreadable as e:
+        draft.keep(option, f"it has no form as a map: {e}")
+        return
     draft.sections["cpu"] = {"model": model, **texts}
     draft.changed(option, "cpu", "a flag is a feature that is on or off")
 
@@ -136,15 +173,13 @@ def _words(draft: Draft) -> None:
         for option in draft.take(name):
             draft.sections[name] = option.value
             draft.changed(option, name, "the last counts")
-    actions = draft.take("action", "no-reboot", "no-shutdown", "watchdog-action")
-    for option in actions:
-        match option.name:
-            case "no-reboot":
-                draft.update("action", {"reboot": "shutdown"})
-            case "no-shutdown":
-                draft.update("action", {"shutdown": "pause"})
-            case "watchdog-action":
-                draft.update("action", {"watchdog": option.value})
-            case _:
-                draft.update("action", read_map("action", option.value or ""))
+    for option in draft.take("action", *_ACTIONS):
+        try:
+            words = _ACTIONS.get(option.name) or read_map("action", option.value or "")
+            said = {key: option.value if value is None else value for key, value in words.items()}
+            print_map("action", said)
+        except Unreadable as e:
+            draft.keep(option, f"it can't be read as a map: {e}")
+            continue
+        draft.update("action", said)
         draft.changed(option, "action", "it is one of its keys")

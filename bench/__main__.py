@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gavotte
-from bench import burst, clone, cold, density, detached, hypervisor, maps, qmp, running
+from bench import burst, clone, cold, density, detached, floods, hypervisor, maps, qmp, running
 from bench.rows import Row
 from gavotte.errors import HostError
 from gavotte.guest.image import find_image
 from gavotte.qemu.binary import find_qemu
 
 QMP_BOUNDS = {"async": 1.6, "sync": 2.3}
-PARTS = ("cold", "clone", "burst", "density", "qmp", "maps", "running", "hypervisor", "detached")
+PARTS = ("cold", "clone", "burst", "density", "qmp", "maps", "running", "floods", "hypervisor", "detached")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "qmp": qmp_rows,
         "maps": lambda: maps.measure(options.rounds, tick),
         "running": lambda: running.measure(here, options.rounds, tick),
+        "floods": lambda: floods.measure(options.rounds, tick),
         "hypervisor": lambda: hypervisor.measure(here, options.rounds, tick),
         "detached": lambda: detached.measure(here, options.rounds, tick),
     }

@@ -167,6 +167,12 @@ def climbs(floor: str, tree: ast.Module) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("path", sorted((SRC / "gavotte/guest").glob("*.py")), ids=name_of)
+def test_what_a_guest_says_is_decoded_in_one_place_with_bounds(path: Path) -> None:
+    assert path.name == "replies.py" or {"json", "pickle"}.isdisjoint(imports(tree_of(path)))
+    assert "from_json" not in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", python_files("src"), ids=name_of)
 def test_a_module_imports_from_its_own_floor_and_below(path: Path) -> None:
     floor = floor_of(".".join(path.relative_to(SRC).with_suffix("").parts))

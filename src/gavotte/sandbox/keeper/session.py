@@ -45,6 +45,8 @@ class Session:
         try:
             await asyncio.wait([listening, ending], timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
+                if isinstance(ending.exception(), GuestSilent):  # whose command nobody would read any more
+                    await self._process.close()
                 return ending.result()
             if listening.done():
                 ending.cancel()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 import gavotte
 from gavotte.errors import AgentError, UsageError
+from gavotte.guest.channel import Channel
 from gavotte.guest.command import AsyncProcess, Exit
+from gavotte.hypervisor.interface import VmState
+from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.sandbox import ending
 from gavotte.sandbox.ending import end_commands
 from gavotte.sandbox.words import parse_signal
@@ -61,6 +66,21 @@ def test_nobody_is_waited_for_without_need() -> None:
 def test_a_guest_that_tells_no_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ending, "AFTERWARDS", 0.05)
     assert ended(Command(signal.SIGINT, signal.SIGKILL)) == [[signal.SIGINT, signal.SIGKILL]]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 10])
+def test_a_further_call_without_grace_cuts_that_short(turns: int) -> None:
+    async def main() -> list[int]:
+        box, command = gavotte.AsyncSandbox(), Command(signal.SIGTERM)
+        box._vm = cast("QemuVm", SimpleNamespace(process=SimpleNamespace(pid=os.getpid()), state=VmState.RUNNING))
+        box._channel = cast("Channel", SimpleNamespace(processes={1: command}))
+        closing = asyncio.create_task(box.close(grace=1000))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.gather(closing, box.close(grace=500), box.close()), 30)
+        return command.got
+
+    assert asyncio.run(main()) == [signal.SIGTERM] * (turns > 1)
 
 
 @pytest.mark.parametrize("text", ["TERM", "SIGTERM", "sigterm", "15"])

@@ -95,7 +95,8 @@ class AsyncSandbox:
         self._channel: Channel | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._parting: asyncio.Task[None] | None = None  # with its commands, while it is being closed
+        self._grace = 0.0  # seconds that its commands have when it is closed
+        self._parting: asyncio.Task[None] | None = None  # with them
 
     @override
     def __repr__(self) -> str:
@@ -234,17 +235,20 @@ class AsyncSandbox:
         check_number(stop_signal, 1, LAST_SIGNAL, "stop_signal")
         if self._closing is None:
             self.state = State.CLOSED
-            self._closing = asyncio.get_running_loop().create_task(self._close(grace, stop_signal))
-        elif not grace and self._parting is not None:
-            self._parting.cancel()
+            self._grace = grace
+            self._closing = asyncio.get_running_loop().create_task(self._close(stop_signal))
+        elif not grace:
+            self._grace = 0.0
+            if self._parting is not None:
+                self._parting.cancel()
         await asyncio.shield(self._closing)
 
-    async def _close(self, grace: float, stop_signal: int) -> None:
+    async def _close(self, stop_signal: int) -> None:
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
             await asyncio.wait([self._starting])
-        if grace > 0:
-            self._parting = asyncio.get_running_loop().create_task(self._part(grace, stop_signal))
+        if self._grace > 0:
+            self._parting = asyncio.get_running_loop().create_task(self._part(self._grace, stop_signal))
             await asyncio.wait([self._parting])
         await self._stack.aclose()
 

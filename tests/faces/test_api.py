@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,23 @@ def test_a_result_has_status_and_both_streams(box: Box) -> None:
     with pytest.raises(gavotte.CommandFailed, match="'sh' ended with status 3: err") as caught:
         result.check()
     assert (caught.value.returncode, caught.value.stdout) == (3, bytes(range(256)))
+
+
+def test_text_goes_in_and_comes_out(box: Box) -> None:
+    assert box.run(["cat"], input="grüße\r\n", text=True, check=True).stdout == "grüße\r\n"
+    assert box.run(["pwd"], cwd=Path("/tmp"), text=True) == gavotte.Result(["pwd"], 0, "/tmp\n", "")
+    with pytest.raises(gavotte.CommandFailed, match="status 3: no") as caught:
+        box.run(["sh", "-c", "echo yes; echo no >&2; exit 3"], text=True, check=True)
+    assert (caught.value.returncode, caught.value.stdout, caught.value.stderr) == (3, b"yes\n", b"no\n")
+    with pytest.raises(gavotte.GuestError, match="wrote what is no UTF-8: byte 0xff at 1") as odd:
+        box.run(["printf", r"a\377"], text=True)
+    assert "text" in odd.value.hint
+
+
+def test_a_command_without_words_is_refused_and_the_sandbox_goes_on(box: Box) -> None:
+    with pytest.raises(gavotte.UsageError, match=r"^argv: there is no command"):
+        box.run([])
+    assert box.run(word for word in ("echo", "on")).stdout == b"on\n"
 
 
 def test_a_signal_is_a_negative_returncode_as_in_subprocess(box: Box) -> None:

@@ -214,28 +214,31 @@ def _all_is_awaited() -> Iterator[None]:
     gc.collect()
 
 
-def field_cases() -> Iterator[Any]:
-    for name, function in public_functions():
-        kind = name.removesuffix(".__init__")
-        if kind in VALID:
-            for field in parameters_of(name, function):
-                for number, value in enumerate(rows_of(name, field) or []):
-                    yield pytest.param(kind, field, value, id=f"{kind}.{field}-{number}")
+def cases(*, of_devices: bool) -> list[Any]:
+    """Each parameter that has wrong values, of the fields of devices or of all else."""
+    return [
+        pytest.param(name, parameter, id=f"{name}.{parameter}")
+        for name, function in public_functions()
+        if (name.removesuffix(".__init__") in VALID) is of_devices
+        for parameter in parameters_of(name, function)
+        if rows_of(name, parameter)
+    ]
 
 
-@pytest.mark.parametrize(("kind", "field", "value"), list(field_cases()))
-def test_a_wrong_value_of_a_device_is_named(kind: str, field: str, value: Any) -> None:
-    made = getattr(gavotte, kind)(**{**VALID[kind], field: value})
+@pytest.mark.parametrize(("name", "field"), cases(of_devices=True))
+def test_a_wrong_value_of_a_device_is_named(name: str, field: str) -> None:
+    kind = name.removesuffix(".__init__")
     holder, wrap = HOLDERS.get(kind, ("", lambda device: device))
     place = f".{holder}.{field}" if holder else f".{field}"
     box = AsyncSandbox()
-    for path, given in (
-        (f"devices[0]{place}", lambda: AsyncSandbox(devices=[wrap(made)])),
-        (f"device{place}", lambda: asyncio.run(box.plug(wrap(made)))),
-    ):
-        with pytest.raises(gavotte.UsageError) as caught:
-            given()
-        assert caught.value.path.startswith(path), caught.value
+    for value in rows_of(name, field) or []:
+        device = wrap(getattr(gavotte, kind)(**{**VALID[kind], field: value}))
+        with pytest.raises(gavotte.UsageError) as cold:
+            AsyncSandbox(devices=[device])
+        with pytest.raises(gavotte.UsageError) as hot:
+            asyncio.run(box.plug(device))
+        assert cold.value.path.startswith(f"devices[0]{place}"), cold.value
+        assert hot.value.path.startswith(f"device{place}"), hot.value
     assert box.state is State.NEW
 
 
@@ -290,21 +293,14 @@ def invoke(name: str, parameter: str, value: Any) -> Any:
     return asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
 
 
-def cases() -> Iterator[Any]:
-    for name, function in public_functions():
-        if name.removesuffix(".__init__") not in VALID:
-            for parameter in parameters_of(name, function):
-                for number, value in enumerate(rows_of(name, parameter) or []):
-                    yield pytest.param(name, parameter, value, id=f"{name}.{parameter}-{number}")
-
-
-@pytest.mark.parametrize(("name", "parameter", "value"), list(cases()))
-def test_a_wrong_value_is_named_and_nothing_starts(name: str, parameter: str, value: Any) -> None:
-    with pytest.raises(gavotte.UsageError) as caught:
-        invoke(name, parameter, value)
-    named = caught.value.path
-    assert named == parameter or named.startswith((f"{parameter}[", f"{parameter}.")), caught.value
-    assert str(caught.value).startswith(named)
+@pytest.mark.parametrize(("name", "parameter"), cases(of_devices=False))
+def test_a_wrong_value_is_named_and_nothing_starts(name: str, parameter: str) -> None:
+    for value in rows_of(name, parameter) or []:
+        with pytest.raises(gavotte.UsageError) as caught:
+            invoke(name, parameter, value)
+        named = caught.value.path
+        assert named == parameter or named.startswith((f"{parameter}[", f"{parameter}.")), caught.value
+        assert str(caught.value).startswith(named)
 
 
 def test_each_public_parameter_has_a_row() -> None:

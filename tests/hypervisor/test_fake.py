@@ -117,7 +117,7 @@ def test_an_ability_that_the_script_takes_away_is_missing() -> None:
 
 CALLS: dict[str, Callable[[FakeVm], Awaitable[Any]]] = {
     "pause": lambda vm: vm.pause(),
-    "save": lambda vm: vm.save(-1),
+    "save": lambda vm: vm.save("machine"),
     "plug": lambda vm: vm.plug(Rng("s")),
     "unplug": lambda vm: vm.unplug("r"),
     "resize_vcpus": lambda vm: vm.resize_vcpus(2),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
+from gavotte.arguments import StrPath
 from gavotte.errors import (
     GavotteError,
     GuestDied,
@@ -42,6 +43,7 @@ from gavotte.hypervisor.interface import (
     Vcpu,
     VmState,
     abilities_for,
+    check_file,
 )
 from gavotte.hypervisor.qemu.portable import device_from_json, device_to_json
 from gavotte.hypervisor.qemu.turns import Interrupted, Turns
@@ -202,7 +204,8 @@ class FakeVm:
                 raise StateError(f"{self.config.name} has panicked; reset it, or stop it")
             self._move(VmState.RUNNING, events.Resumed())
 
-    async def save(self, target: Path | int, *, progress: OnProgress | None = None) -> None:
+    async def save(self, target: StrPath | int, *, progress: OnProgress | None = None) -> None:
+        file = check_file(target, "target")
         async with self._changing("save", *_GOING, needs=(Ability.SAVE,)):
             saved = {
                 "devices": [device_to_json(device) for device in self._plugged.values()],
@@ -210,12 +213,13 @@ class FakeVm:
                 "plugged": self._memory.plugged,
             }
             data = _MAGIC + json.dumps(saved).encode() + b"\n"
-            _write(target, data)
+            _write(file, data)
             _tell(progress, len(data))
 
-    async def load(self, source: Path | int, *, progress: OnProgress | None = None) -> None:
+    async def load(self, source: StrPath | int, *, progress: OnProgress | None = None) -> None:
+        file = check_file(source, "source")
         async with self._beginning("load", Ability.SAVE):
-            data = _read(source)
+            data = _read(file)
             if not data.startswith(_MAGIC) or not data.endswith(b"\n"):
                 raise SaveFailed("this is no machine, or not all of one, that this driver saved")
             saved = json.loads(data[len(_MAGIC) :])

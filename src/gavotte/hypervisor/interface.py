@@ -13,6 +13,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from gavotte.arguments import StrPath, check_number, check_path
 from gavotte.errors import GavotteError, Unsupported
 from gavotte.hypervisor.devices import Balloon, Device, PvPanic, Share, VmGenId, Vsock, Watchdog
 from gavotte.hypervisor.events import EventStream, VmEvent
@@ -40,6 +41,7 @@ __all__ = [
     "Vcpu",
     "VmState",
     "abilities_for",
+    "check_file",
 ]
 
 
@@ -152,6 +154,11 @@ def abilities_for(*devices: Device) -> Iterator[Ability]:
                 yield Ability.WATCHDOG
 
 
+def check_file(file: StrPath | int, path: str) -> Path | int:
+    """Where a machine is saved to, or loaded from: a file's path, or an open descriptor. Raises UsageError."""
+    return check_number(file, 0, None, path) if isinstance(file, int) else Path(check_path(file, path))
+
+
 class Health(enum.Enum):
     """What `check` finds."""
 
@@ -256,12 +263,12 @@ class Pausing(Protocol):
 class Saving(Protocol):
     """A machine as a file."""
 
-    async def save(self, target: Path | int, *, progress: OnProgress | None = None) -> None:
+    async def save(self, target: StrPath | int, *, progress: OnProgress | None = None) -> None:
         """Write all of it to a file or descriptor; it then goes on as before, also when this fails or is cancelled.
 
         Raises SaveFailed, StateError, HostError."""
 
-    async def load(self, source: Path | int, *, progress: OnProgress | None = None) -> None:
+    async def load(self, source: StrPath | int, *, progress: OnProgress | None = None) -> None:
         """Start it from what `save` wrote, instead of `start`: running, with the devices that were there then."""
 
 

@@ -16,7 +16,7 @@ from tests.hypervisor.contract.drivers import Driver, story
 NEEDS: dict[Ability, Callable[[Hypervisor], Awaitable[Any]]] = {
     Ability.PAUSE: lambda vm: vm.pause(),
     Ability.RESET: lambda vm: vm.reset(),
-    Ability.SAVE: lambda vm: vm.save(-1),
+    Ability.SAVE: lambda vm: vm.save("machine"),
     Ability.CLONE: lambda vm: vm.freeze(),
     Ability.PLUG: lambda vm: vm.plug(Rng("r")),
     Ability.ADD_VCPUS: lambda vm: vm.resize_vcpus(2),

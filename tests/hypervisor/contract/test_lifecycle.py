@@ -21,7 +21,7 @@ NEED_A_START: dict[str, Act] = {
     "pause": lambda vm: vm.pause(),
     "resume": lambda vm: vm.resume(),
     "reset": lambda vm: vm.reset(),
-    "save": lambda vm: vm.save(-1),
+    "save": lambda vm: vm.save("machine"),
     "resize_vcpus": lambda vm: vm.resize_vcpus(2),
     "resize_memory": lambda vm: vm.resize_memory(128 << 20),
     "check": lambda vm: vm.check(),

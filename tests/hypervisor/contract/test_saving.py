@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from gavotte.errors import GavotteError, HostError, SaveFailed, StateError
+from gavotte.errors import GavotteError, HostError, SaveFailed, StateError, UsageError
 from gavotte.hypervisor.devices import Rng
 from gavotte.hypervisor.interface import Progress, VmState
 from tests.hypervisor.contract.drivers import Driver, story
@@ -24,18 +25,28 @@ async def test_a_saved_machine_goes_on_as_before_and_another_is_started_from_it(
         if paused:
             await vm.pause()
         state = vm.state
-        await vm.save(tmp_path / "machine")
+        await vm.save(os.fspath(tmp_path / "machine"))  # a path is text, too
         assert vm.state is state
         memory = await vm.memory()
     other = driver.create()
     try:
-        await other.load(tmp_path / "machine")
+        await other.load(os.fspath(tmp_path / "machine"))
         assert other.state is VmState.RUNNING
         assert other.plugged == {"r": Rng("r")}
         assert len(await other.vcpus()) == 2
         assert await other.memory() == memory
     finally:
         await other.cleanup()
+
+
+@story
+async def test_what_is_neither_a_path_nor_a_descriptor_is_refused(driver: Driver) -> None:
+    vm = driver.create()
+    for wrong in (None, b"/machine", "", True, -2):
+        with pytest.raises(UsageError, match=r"^target: "):
+            await vm.save(cast("Any", wrong))
+        with pytest.raises(UsageError, match=r"^source: "):
+            await vm.load(cast("Any", wrong))
 
 
 @story

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gavotte.arguments import StrPath
 from gavotte.compat import override
 from gavotte.errors import StateError
 from gavotte.hypervisor.devices import Device
@@ -18,6 +19,7 @@ from gavotte.hypervisor.interface import (
     OnProgress,
     Vcpu,
     VmState,
+    check_file,
 )
 from gavotte.hypervisor.qemu.cloning import clone_machine, freeze_machine
 from gavotte.hypervisor.qemu.console import Console
@@ -103,23 +105,24 @@ class QemuVm(QemuLifecycle):
             if self.state is VmState.PAUSED:
                 await self.qmp.cont()
 
-    async def save(self, target: Path | int, *, progress: OnProgress | None = None) -> None:
+    async def save(self, target: StrPath | int, *, progress: OnProgress | None = None) -> None:
         """Write it to a file or descriptor. See `saving.save_machine`."""
         from gavotte.hypervisor.qemu.saving import save_machine
 
+        file = check_file(target, "target")
         async with self.changing("save"):
             self.capabilities().require(Ability.SAVE)
             self.save_state(saving=self.state is VmState.RUNNING)
             try:
-                await save_machine(self, target, progress)
+                await save_machine(self, file, progress)
             finally:
                 self.save_state()
 
-    async def load(self, source: Path | int, *, progress: OnProgress | None = None) -> None:
+    async def load(self, source: StrPath | int, *, progress: OnProgress | None = None) -> None:
         """Start it from what was saved. See `saving.load_machine`."""
         from gavotte.hypervisor.qemu.saving import load_machine
 
-        await load_machine(self, source, progress)
+        await load_machine(self, check_file(source, "source"), progress)
 
     async def freeze(self) -> bytes:
         async with self.changing("freeze"):

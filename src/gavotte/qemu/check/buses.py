@@ -66,8 +66,8 @@ _PLACES: Final = {"scsi": ("scsi-id", "lun"), "usb": ("port",)}
 # The bus of all that has none, which is there in every machine.
 _EVERYWHERE: Final = {"main-system-bus": ""}
 
-# How QEMU names a bus, before a dot and a number, where the device that brings it has no id. The kinds of other buses
-# aren't known, nor which devices bring them.
+# How QEMU names a bus, before a dot and a number, where the device that brings it has no id: as its type, in lower
+# case. The kinds of other buses aren't known, nor which devices bring them.
 _UNNAMED: Final = {
     "hda": "hda",
     "ide": "ide",
@@ -128,7 +128,7 @@ class _Topology:
         self._later = {name: i for i, device in enumerate(devices) for name in _names(device)}
         self._unnamed: set[str] = set()  # the kinds of buses that devices without an id may have brought
         self._has_expander = False  # QEMU then looks for a bus there first
-        self._chassis: dict[tuple[Json, Json], str] = {}
+        self._chassis: dict[tuple[str, str], str] = {}
 
     def place(self, props: PropertyMap, path: str) -> None:
         """Puts one device where it asks to be, and adds the bus that it brings."""
@@ -179,7 +179,9 @@ class _Topology:
     def _may_be_unnamed(self, name: str) -> bool:
         """Whether it reads as QEMU's name for a bus of a device without an id, and there is such a device before."""
         stem, _, number = name.rpartition(".")
-        return number.isdecimal() and _UNNAMED.get(stem, "") in self._unnamed
+        if not number.isdecimal() or stem not in map(str.lower, self._inspection.schema.buses):
+            return False
+        return _UNNAMED.get(stem, "") in self._unnamed
 
     def _occupy(self, bus: _Bus, device: DeviceType, props: PropertyMap, path: str) -> None:
         problem = bus.slots.take(device, props, path) if bus.slots else ""
@@ -196,7 +198,7 @@ class _Topology:
             self._inspection.report(path, problem)
 
     def _check_chassis(self, device: DeviceType, props: PropertyMap, path: str) -> None:
-        key = props.get("chassis", 0), props.get("slot", 0)
+        key = str(props.get("chassis", 0)), str(props.get("slot", 0))
         if first := self._chassis.get(key):
             self._inspection.report(
                 path,
@@ -209,6 +211,10 @@ class _Topology:
         name = props.get("id")
         if "base-pci-bridge" in device.parents or device.name.startswith("pxb"):
             self._has_expander |= device.name.startswith("pxb")
+            if isinstance(name, str) and name in (
+                device.properties or ()
+            ):  # QEMU makes the bus a property of the device, by the id
+                self._inspection.report(inside(path, "id"), f"{device.name} has a property of this name already")
             slots = 1 if "pcie-slot" in device.parents else 32
             taken = ((0, 0),) if is_on(props.get("shpc")) else ()
             buses = [_Bus("pci", path, PciSlots(slots, taken, device.name))]

@@ -64,9 +64,9 @@ def check_device(props: PropertyMap, path: str, inspection: Inspection) -> dict[
         inspection.report(inside(path, "driver"), f"{device.name} can't be plugged while the machine runs")
     if inspection.hot:
         check_hot_bus(props, path, inspection)
-    check_device_rules(device, props, path, inspection)
     known = device.properties
     checked = dict(_check_property(device, known, key, value, path, inspection) for key, value in props.items())
+    check_device_rules(device, checked, path, inspection)
     _refer(device, known, checked, path, inspection)
     return checked
 

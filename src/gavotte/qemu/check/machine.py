@@ -35,7 +35,7 @@ _X86_FEATURES: Final = ("tsc-freq",)
 
 def check_machine(props: PropertyMap, path: str, inspection: Inspection) -> dict[str, Json]:
     """Gives -machine's properties in their own types. It takes `_` for `-` in each key."""
-    machine = find_machine(props, inspection)
+    machine = find_machine(props, inspection) if "type" in props else _default_machine(inspection)
     if "type" in props and machine is None:
         _report_machine(props["type"], inside(path, "type"), inspection)
     known = machine.properties if machine else {}
@@ -48,6 +48,11 @@ def find_machine(props: PropertyMap, inspection: Inspection) -> MachineType | No
     """Gives the machine type that these properties ask for; None where it isn't told or isn't known."""
     name = props.get("type")
     return inspection.schema.machine(name) if isinstance(name, str) else None
+
+
+def _default_machine(inspection: Inspection) -> MachineType | None:
+    schema = inspection.schema
+    return next((machine for machine in map(schema.machine, schema.machines) if machine and machine.default), None)
 
 
 def _report_machine(name: Json, path: str, inspection: Inspection) -> None:
@@ -65,6 +70,8 @@ def _check_property(
     inspection: Inspection,
 ) -> Json:
     name = key.replace("_", "-")
+    if name == "accel" and not isinstance(value, str):
+        inspection.report(path, f"the names of accelerators are wanted, not {shown(value)}")
     if name == "type" or name in _FOR_ACCEL or not machine or not known:
         return value
     if name not in known:

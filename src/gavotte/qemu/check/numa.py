@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gavotte.qemu.check.inspection import Inspection, inside
 from gavotte.qemu.check.machine import find_machine
-from gavotte.qemu.check.scalars import Misfit, to_int
+from gavotte.qemu.check.scalars import Misfit, to_int, to_size
 from gavotte.qemu.check.unique import entries
 from gavotte.qemu.check.words import options_of
-from gavotte.qemu.props import Json
+from gavotte.qemu.props import Json, PropertyMap
 
 __all__ = ["check_numa"]
 
@@ -38,13 +38,42 @@ def check_numa(document: Mapping[str, Json], inspection: Inspection) -> None:
 
 
 def _check_memory(document: Mapping[str, Json], inspection: Inspection) -> None:
+    """Reports nodes whose memory a machine type doesn't take, or isn't that of the machine (numa_complete_configuration
+    in QEMU's hw/core/numa.c)."""
     props = document.get("machine")
     machine = find_machine(props, inspection) if isinstance(props, Mapping) else None
-    for path, node in entries(document, "numa"):
-        if machine and not machine.numa_mem and "mem" in node:
+    nodes = [(path, node) for path, node in entries(document, "numa") if node.get("type") == "node"]
+    if not machine or machine.numa_mem or not nodes:
+        return
+    for path, node in nodes:
+        if "mem" in node:
             inspection.report(
                 inside(path, "mem"), f"{machine.name} wants 'memdev', a memory backend, in place of a size"
             )
+            return
+    total, wanted = _size_of(document, nodes), _size_of_machine(document)
+    if total == 0:
+        inspection.report("numa", f"the nodes have no memory: {machine.name} wants a 'memdev' for each")
+    elif total is not None and wanted is not None and total != wanted:
+        inspection.report("numa", f"the nodes have {total} bytes of memory together, and the machine {wanted}")
+
+
+def _size_of(document: Mapping[str, Json], nodes: Sequence[tuple[str, PropertyMap]]) -> int | None:
+    """Gives the sizes of the nodes' memory backends together; None where one isn't known."""
+    sizes = {props.get("id"): props.get("size") for _, props in entries(document, "objects")}
+    found = [sizes.get(node["memdev"]) for _, node in nodes if "memdev" in node]
+    known = [size for size in found if isinstance(size, int)]
+    return sum(known) if len(known) == len(found) else None
+
+
+def _size_of_machine(document: Mapping[str, Json]) -> int | None:
+    """A size without a unit is in MiB (parse_memory_options in QEMU's system/vl.c)."""
+    memory = document.get("memory")
+    size = memory.get("size") if isinstance(memory, Mapping) else None
+    try:
+        return to_size(size) << (20 if str(size).isdecimal() else 0)
+    except Misfit:
+        return None
 
 
 def _nodes(document: Mapping[str, Json]) -> set[int]:

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import field
 
 from gavotte.qemu.check.inspection import Inspection, inside, shown
-from gavotte.qemu.check.scalars import Misfit, to_int, to_word
+from gavotte.qemu.check.scalars import Misfit, is_int, to_int, to_word
 from gavotte.qemu.props import PropertyMap
 from gavotte.values import dataclass
 
@@ -58,7 +58,7 @@ def check_rule(
 def _check_values(rule: Rule, owner: str, props: PropertyMap, path: str, inspection: Inspection) -> None:
     for key, value in props.items():
         try:
-            if key in rule.ranges:
+            if key in rule.ranges and is_int(value):  # what is none is said where its type is looked at
                 to_int(value, rule.ranges[key])
             if key in rule.words:
                 to_word(value, rule.words[key])

@@ -58,6 +58,7 @@ DEVICES: Final[Mapping[str, Rule]] = {
     "virtio-9p": Rule(needs=("fsdev", "mount_tag")),
     "virtio-crypto": Rule(needs=("cryptodev",)),
     "virtio-input-host": Rule(needs=("evdev",)),
+    "virtio-rng": Rule(ranges={"max-bytes": (0, 2**63 - 1), "period": (1, 2**32 - 1)}),
 }
 
 # By an ancestor of the device's type.
@@ -65,6 +66,7 @@ _FAMILIES: Final[Mapping[str, Rule]] = {
     # QEMU aborts: such a device has two BARs, and no room for a ROM (pci_register_bar in its hw/pci/pci.c).
     "base-pci-bridge": Rule(never=("romfile",)),
     # css_devid_set in QEMU's hw/core/qdev-properties-system.c
+    "usb-device": Rule(forms={"port": (r"\d+(\.\d+)*", "a port such as '1', or '1.2' behind a hub")}),
     "ccw-device": Rule(forms={"devno": (r"[0-9a-fA-F]{1,2}\.[0-3]\.[0-9a-fA-F]{1,4}", "an address such as fe.0.0001")}),
 }
 
@@ -78,6 +80,7 @@ _COMPAT: Final[Mapping[str, tuple[str, ...]]] = {
     "unstable-output": _OUTPUT,
 }
 _AUDIO = "none", "alsa", "coreaudio", "dbus", "dsound", "jack", "oss", "pa", "pipewire", "sdl", "sndio", "spice", "wav"
+_LEVELS = "cpus", "maxcpus", "drawers", "books", "sockets", "dies", "clusters", "modules", "cores", "threads"
 _ACPI_TABLE = "sig", "rev", "oem_id", "oem_table_id", "oem_rev", "asl_compiler_id", "asl_compiler_rev"
 _ACPI_KEYS = *_ACPI_TABLE, "file", "data"
 _BOARD = ("manufacturer", "version", "serial", "asset")
@@ -145,6 +148,7 @@ OPTIONS: Final[Mapping[tuple[str, str], Rule]] = {
     ("smbios", "11"): _keys("type", "value", "path"),
     ("smbios", "17"): _keys("type", "loc_pfx", "bank", "manufacturer", "serial", "asset", "part", "speed"),
     ("smbios", "41"): _keys("type", "designation", "kind", "instance", "pcidev"),
+    ("smp", ""): Rule(ranges=dict.fromkeys(_LEVELS, (0, 2**31 - 1))),
     ("tpmdev", ""): Rule(needs=("id", "type")),
     ("uuid", ""): Rule(forms={"uuid": (r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "a UUID")}),
     ("vga", ""): Rule(

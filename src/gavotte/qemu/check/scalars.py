@@ -8,7 +8,18 @@ from typing import Final
 
 from gavotte.qemu.props import Json
 
-__all__ = ["Misfit", "is_on", "to_bool", "to_int", "to_int_or_size", "to_number", "to_size", "to_text", "to_word"]
+__all__ = [
+    "Misfit",
+    "is_int",
+    "is_on",
+    "to_bool",
+    "to_int",
+    "to_int_or_size",
+    "to_number",
+    "to_size",
+    "to_text",
+    "to_word",
+]
 
 _UINT64: Final = -(2**63), 2**64 - 1  # QEMU takes a negative number for an unsigned one (visit_type_uint64)
 
@@ -57,6 +68,15 @@ def to_int(value: Json, bounds: tuple[int, int] | None = None, wanted: str = "")
     if not low <= value <= high:
         raise Misfit(wanted)
     return value
+
+
+def is_int(value: Json) -> bool:
+    """Whether `to_int` takes it."""
+    try:
+        to_int(value)
+    except Misfit:
+        return False
+    return True
 
 
 def to_size(value: Json) -> int:

@@ -56,8 +56,8 @@ def check_map(section: Section, props: PropertyMap, path: str, inspection: Inspe
     if (space := _DEFINES.get(option)) and isinstance(name := props.get("id"), str):
         inspection.names.define(space, name, inside(path, "id"))
     for key, value in props.items():
-        if (space := _REFERENCES.get((option, key))) and isinstance(value, str):
-            inspection.names.refer(space, value, inside(path, key), front=space == "chardev")
+        if (space := _REFERENCES.get((option, key))) and isinstance(value, str | int):
+            inspection.names.refer(space, str(value), inside(path, key), front=space == "chardev")
     if _described(option, inspection) is None:
         check_option_rules(option, props, path, inspection)
     return _CHECKS.get(option, _check_option)(section, props, path, inspection)

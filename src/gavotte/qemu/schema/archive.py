@@ -19,7 +19,7 @@ __all__ = ["Archive", "Facts", "pack"]
 Facts: TypeAlias = Mapping[str, Mapping[str, Json]]
 """What was learnt, section by section, each value under its name."""
 
-_FORMAT = "gavotte-schema-4"
+_FORMAT = "gavotte-schema-5"
 _LONGEST_LINE = 80
 
 

@@ -69,6 +69,7 @@ def facts(answers: Answers, json_options: Sequence[str]) -> Facts:
             "cpus": _cpus(answers, parents),
             "properties": properties.rows,
             "json": list(json_options),
+            "buses": Tree(answers.general["qom-list-types"]).below("bus"),
             "events": [entry["name"] for entry in qapi if entry["meta-type"] == "event"],
             "aliases": {entry["alias"]: entry["name"] for entry in machines if "alias" in entry},
         },

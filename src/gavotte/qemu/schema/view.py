@@ -152,6 +152,11 @@ class Schema:
         """The CPU models, sorted by name."""
         return tuple(CpuModel(*row) for row in self._about("cpus"))
 
+    @cached_property
+    def buses(self) -> Sequence[str]:
+        """The names of the types of buses, sorted: IDE, PCI, usb-bus, …"""
+        return tuple(self._about("buses"))
+
     # --- options ------------------------------------------------------------------------------------------------------
 
     def takes_json(self, option: str) -> bool:

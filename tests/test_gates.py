@@ -34,8 +34,8 @@ FLOORS: dict[str, set[str]] = {
     "arguments": {"errors"},
     "compat": set(),
     "errors": set(),
-    "flock": {"errors"},
-    "places": set(),
+    "flock": {"errors", "places"},
+    "places": {"errors"},
     "text": set(),
     "values": set(),
     "qmp": {"compat", "errors", "text", "values"},
@@ -270,6 +270,14 @@ def test_a_size_is_put_into_words_by_one_function() -> None:
     own_form = re.compile(r">> ?[1-4]0\}[KMGT]")
     places = [name_of(path) for path in python_files("src") if own_form.search(path.read_text(encoding="utf-8"))]
     assert places == ["src/gavotte/text.py"]
+
+
+def test_a_path_is_made_absolute_by_one_function() -> None:
+    """`places.absolute`: the others raise FileNotFoundError where the working directory was removed."""
+    others = re.compile(r"\bgetcwd\(|\bcwd\(\)|\.absolute\(\)|\babspath\(")
+    paths = [path for path in python_files("src") if not path.is_relative_to(AGENT)]
+    places = [name_of(path) for path in paths if others.search(path.read_text(encoding="utf-8"))]
+    assert places == ["src/gavotte/places.py"]
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:

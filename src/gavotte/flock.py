@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from gavotte.errors import Bug
+from gavotte.places import absolute
 
 __all__ = ["FileLock", "Flock"]
 
@@ -63,7 +64,7 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+        self.path = Path(absolute(path))
         self._flock: Flock | None = None
 
     def take(self) -> bool:

@@ -1,14 +1,16 @@
-"""Where Gavotte's files are."""
+"""Where Gavotte's files are, and those that are named from the working directory."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+from gavotte.errors import HostError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["cache_directory", "cache_path"]
+__all__ = ["absolute", "cache_directory", "cache_path"]
 
 
 def cache_path() -> str:
@@ -28,3 +30,18 @@ def cache_directory() -> Path:
     from pathlib import Path  # who has no time to lose does without
 
     return Path(cache_path())
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """`path` from the root on, with nothing resolved. Raises HostError for one that is relative to a directory which is
+    no more: getcwd(2) fails then."""
+    text = os.fspath(path)
+    if text.startswith("/"):
+        return text
+    try:
+        return os.path.join(os.getcwd(), text)
+    except FileNotFoundError:
+        raise HostError(
+            f"{text!r} is relative to the working directory, which was removed",
+            hint="cd to a directory that is there, or give the path from / on",
+        ) from None

@@ -299,6 +299,32 @@ def test_a_run_directory_that_is_not_ours_is_refused(tmp_path: Path) -> None:
     assert_refused(ended, 125, str(link))
 
 
+# a working directory that was removed
+
+
+def from_nowhere(*words: str, **more: str) -> Ended:
+    line = ["sh", "-c", 'd=$(mktemp -d) && cd "$d" && rmdir "$d" && exec "$@"', "sh", *GAVOTTE, *words]
+    return subprocess.run(
+        line, stdin=subprocess.DEVNULL, capture_output=True, timeout=90, env={**os.environ, **more}, check=False
+    )
+
+
+@pytest.mark.parametrize("words", ["ps", "image list", "template list", "check", "explain", "qemu check FILE"])
+def test_what_needs_no_working_directory_does_without_one(words: str, tmp_path: Path, image: Image) -> None:
+    file = tmp_path / "machine.json"
+    file.write_text('{"machine": {"type": "q35"}}')
+    ended = from_nowhere(*words.replace("FILE", str(file)).split(), PATH=f".:{os.environ['PATH']}")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "words", ["run --kernel k -- true", "run -d --initrd k", "image export k", "explain --kernel k"]
+)
+def test_a_relative_path_in_a_directory_that_was_removed_says_so(words: str, image: Image) -> None:
+    assert_refused(from_nowhere(*words.split()), 125, "'k' is relative to the working directory, which was removed")
+    assert_refused(from_nowhere("ps", GAVOTTE_RUN_DIR="k"), 125, "'k' is relative to the working directory")
+
+
 # the first image
 
 

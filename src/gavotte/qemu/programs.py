@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from gavotte.errors import HostError
+from gavotte.places import absolute
 
 __all__ = ["tool", "which"]
 
@@ -15,8 +16,9 @@ def which(name: str) -> str | None:
     A name with a slash in it is a path, looked at as it is.
     """
     folders = [""] if "/" in name else os.get_exec_path()
-    candidates = (os.path.abspath(os.path.join(folder, name)) for folder in folders)
-    return next((path for path in candidates if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+    candidates = (os.path.join(folder, name) for folder in folders)
+    found = next((path for path in candidates if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+    return None if found is None else os.path.normpath(absolute(found))
 
 
 def tool(name: str, package: str = "util-linux") -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from gavotte.arguments import StrPath, check_flag, check_number, check_path, check_text, wrong
 from gavotte.hypervisor.devices import Device
+from gavotte.places import absolute
 
 __all__ = ["check_device", "check_devices"]
 
@@ -59,7 +60,7 @@ def _check(value: object, declared: Any, path: str) -> Any:
     """A value that a field may have, in its own form."""
     choices = get_args(declared)
     if declared == StrPath:
-        return Path(check_path(value, path)).absolute()
+        return Path(absolute(check_path(value, path)))
     if get_origin(declared) is Literal:
         if value not in choices:
             raise wrong(value, f"one of {', '.join(map(repr, choices))}", path)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from gavotte.errors import GavotteError
 from gavotte.guest.agent import SEED_LENGTH, encode_takeover, pick_resumer
-from gavotte.places import cache_path
+from gavotte.places import absolute, cache_path
 from gavotte.qemu.ahead import Ahead
 from gavotte.qemu.pids import ProcessId
 from gavotte.qemu.spawn import mark_of
@@ -55,7 +55,7 @@ class Headstart:
     request `asked`. As a context manager it ends what nobody has taken."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        places = [os.path.abspath(os.environ.get(name, "")) for name in _PLACES]
+        places = [absolute(place) if (place := os.environ.get(name)) else "" for name in _PLACES]
         self._key = repr((sorted(options.items()), *(os.environ.get(name) for name in _VARIABLES), *places))
         self._start: Start | None = None
         self._directory = ""

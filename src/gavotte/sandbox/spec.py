@@ -19,6 +19,7 @@ from gavotte.arguments import (
 from gavotte.errors import HostError, UsageError
 from gavotte.hypervisor.devices import Device
 from gavotte.hypervisor.qemu.plan import machine_row
+from gavotte.places import absolute
 from gavotte.qemu.machines import host_arch
 from gavotte.sandbox.options import SandboxOptions
 from gavotte.sandbox.words import DEFAULT_MEMORY, check_name, meant_size, parse_size
@@ -149,7 +150,7 @@ def _check_memory(memory: str | int, smallest: int) -> int:
 def _check_file(path: StrPath | None, what: str) -> Path | None:
     if path is None:
         return None
-    found = Path(check_path(path, what)).absolute()
+    found = Path(absolute(check_path(path, what)))
     try:
         with found.open("rb"):
             return found

@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 
 from gavotte.errors import HostError, InUse, NoSuchSandbox
 from gavotte.flock import Flock
+from gavotte.places import absolute
 from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.sandbox.owner import OWNER, is_ours_alone, write_owner
 from gavotte.sandbox.strays import processes_of, strays_below
@@ -36,7 +37,7 @@ def run_root() -> Path:
     """
     chosen = os.environ.get("GAVOTTE_RUN_DIR")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    root = Path(chosen or (f"{runtime}/gavotte" if runtime else f"/tmp/gavotte-{os.getuid()}")).absolute()
+    root = Path(absolute(chosen or (f"{runtime}/gavotte" if runtime else f"/tmp/gavotte-{os.getuid()}")))
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         trusted = is_ours_alone(root)

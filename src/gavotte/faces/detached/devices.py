@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gavotte.compat import override
 from gavotte.errors import UsageError
+from gavotte.places import absolute
 from gavotte.sandbox.keeper.client import connect
 from gavotte.sandbox.register import find_entry
 
@@ -90,7 +90,7 @@ def _located(props: Mapping[str, Any], kind: str) -> dict[str, Any]:
         if isinstance(value, dict):
             return _located(value, kind)
         if key in files and isinstance(value, str) and value not in ("", *_NO_SCRIPT.get(kind, ())):
-            return os.path.abspath(value)  # noqa: PTH100  # resolves nothing
+            return absolute(value)
         return value
 
     return {key: located(key, value) for key, value in props.items()}

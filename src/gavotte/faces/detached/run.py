@@ -14,6 +14,7 @@ from typing import Any
 from gavotte.faces.environment import read_environment
 from gavotte.faces.run import ensure_image, origin
 from gavotte.faces.terminal import say
+from gavotte.places import absolute
 from gavotte.sandbox.keeper.client import launch
 from gavotte.sandbox.spec import make_spec
 from gavotte.sandbox.words import check_argv, check_env, parse_signal
@@ -92,7 +93,7 @@ def _pass_on(message: dict[str, Any]) -> None:
 def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
     """With paths that mean the same to a keeper, which is in another directory."""
     paths = ("kernel", "initrd", *(["qemu"] if "/" in (options["qemu"] or "") else []))
-    return {**options, **{name: os.path.abspath(options[name]) for name in paths if options[name] is not None}}  # noqa: PTH100  # resolves nothing
+    return {**options, **{name: absolute(options[name]) for name in paths if options[name] is not None}}
 
 
 def _host_memory() -> int:

@@ -22,6 +22,7 @@ from typing import IO, Protocol
 from gavotte.errors import ImageError
 from gavotte.guest.image import cache
 from gavotte.guest.image.manifest import FILES, MANIFEST, MAX_MANIFEST, FileInfo, Manifest
+from gavotte.places import absolute
 
 BLOCK = tarfile.BLOCKSIZE
 PIECE = 1 << 20
@@ -57,7 +58,7 @@ def _regular(destination: Path) -> Path:
                 f"the image can't be exported to {destination}: it exists and is not a regular file",
                 hint="give the path of a file, such as image.tar.gz; it is made anew or replaced as a whole",
             )
-    return Path(os.path.realpath(destination))
+    return Path(os.path.realpath(absolute(destination)))
 
 
 def _remedy(error: OSError, destination: Path) -> str:
@@ -65,7 +66,7 @@ def _remedy(error: OSError, destination: Path) -> str:
         return "free some space, or export to another disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "export to a directory that you can write"
-    directory = Path(os.path.realpath(destination)).parent
+    directory = Path(os.path.realpath(absolute(destination))).parent
     if not directory.is_dir():
         return f"make the directory {directory} first, or correct the path"
     return "correct the path; `gavotte image list` shows which images are whole"

@@ -113,7 +113,7 @@ def _place(folder: Path) -> Iterator[str]:
     except OSError:  # a process of another user
         yield "relative paths are from a directory that can't be told"
     else:
-        if where != Path.cwd():
+        if where != Path("/proc/self/cwd").readlink():
             yield f"relative paths are from {harmless(str(where))}"
 
 

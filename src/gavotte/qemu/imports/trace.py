@@ -234,7 +234,8 @@ def _starts(folder: Path) -> Iterator[CommandLine]:
         at, wanted = program_at([name, *words])
         if not wanted:
             raise UsageError(f"{name} was called with QEMU's name among its words, and was not run", path="--trace")
-        notes = [] if Path(place) == Path.cwd() else [f"relative paths are from {harmless(place)}"]
+        ours = Path("/proc/self/cwd").readlink()
+        notes = [] if Path(place) == ours else [f"relative paths are from {harmless(place)}"]
         binary, *arguments = (name, *words)[at:]
         if Path(binary).parent == folder.parent / "bin":  # found by `command -v`
             binary = Path(binary).name

@@ -50,7 +50,7 @@ async def _try(entries: Sequence[Entry], binary: QemuBinary) -> UsageError | Non
         }
         written = [(entry.path, document_to_argv(entry.document)) for entry in (Entry("", monitor), *entries)]
         argv = [os.fspath(binary.path), *(word for _, words in written for word in words)]
-        async with await start_process(argv, ledger, directory=Path.cwd()) as process:
+        async with await start_process(argv, ledger, directory=".") as process:
             try:
                 async with await QmpClient.connect(ours, deadline=_READY):
                     return None

@@ -202,6 +202,7 @@ def test_a_run_is_back_within_its_timeout_and_the_grace(call: Call, behaviour: B
                 ended = await task
             if behaviour in (silence, deaf_to_all, half_a_frame):
                 assert isinstance(ended, GuestSilent if call is run_without_a_timeout else CommandTimeout)
+                assert "sandbox" in ended.hint
 
     run(main)
 

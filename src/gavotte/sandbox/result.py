@@ -87,6 +87,7 @@ async def run_to_end(
 ) -> Result[bytes]:
     """The result of a command that is about to start. See `AsyncSandbox.run` for what it raises."""
     out, err = io.BytesIO(), io.BytesIO()  # whose bytes are given away without a copy, which takes a while
+    process: AsyncProcess | None = None
     try:
         async with asyncio.timeout(timeout):
             process = await starting
@@ -98,11 +99,9 @@ async def run_to_end(
                         group.create_task(feed(process, input))
                 await process.wait()
     except TimeoutError:
+        what, hint = _what_became(process)
         raise CommandTimeout(
-            f"{program!r} was ended after {timeout:g} s",
-            stdout=out.getvalue(),
-            stderr=err.getvalue(),
-            hint="give it more time (timeout)",
+            f"{program!r} {what} after {timeout:g} s", stdout=out.getvalue(), stderr=err.getvalue(), hint=hint
         ) from None
     except ExceptionGroup as group_error:
         raise group_error.exceptions[0] from None
@@ -110,6 +109,15 @@ async def run_to_end(
     if exit is None:
         raise GuestError("the command's end was not seen")
     return Result(process.argv, exit.returncode, out.getvalue(), err.getvalue(), exit.oom_kills, exit.forks_denied)
+
+
+def _what_became(process: AsyncProcess | None) -> tuple[str, str]:
+    """What became of a command at its deadline, and what to do next."""
+    if process is None:
+        return "hadn't started", "give it more time (timeout)"
+    if process.exit is None:
+        return "was given up, and its end wasn't seen,", "its guest doesn't answer: close the sandbox"
+    return "was ended", "give it more time (timeout)"
 
 
 async def _collect(stream: OutputStream, into: io.BytesIO, limit: int) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gavotte.faces.executor import Executor
     from gavotte.faces.mapping import map
     from gavotte.faces.pool import Pool
-    from gavotte.guest.command import AsyncProcess
+    from gavotte.guest.command import AsyncProcess, InputStream, OutputStream
     from gavotte.hypervisor.devices import (
         Balloon,
         Console,
@@ -61,8 +61,10 @@ _HOMES = {
     "Console": "gavotte.hypervisor.devices",
     "Disk": "gavotte.hypervisor.devices",
     "Executor": "gavotte.faces.executor",
+    "InputStream": "gavotte.guest.command",
     "MachineOptions": "gavotte.sandbox.options",
     "Nic": "gavotte.hypervisor.devices",
+    "OutputStream": "gavotte.guest.command",
     "Passt": "gavotte.hypervisor.devices",
     "Pool": "gavotte.faces.pool",
     "Port": "gavotte.hypervisor.devices",
@@ -99,8 +101,10 @@ __all__ = [
     "Console",
     "Disk",
     "Executor",
+    "InputStream",
     "MachineOptions",
     "Nic",
+    "OutputStream",
     "Passt",
     "Pool",
     "Port",

@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 StrPath = str | os.PathLike[str]
+_FOR_EVER = 1e9  # seconds: 31 years
+
 BytesLike = bytes | bytearray | memoryview
 
 
@@ -73,9 +75,9 @@ def check_number(value: object, least: int, most: int | None, path: str, *, hint
 
 
 def check_seconds(value: object, path: str, *, zero: bool = False) -> float:
-    """A number of seconds above 0; with `zero`, 0 is one too."""
+    """A number of seconds above 0; with `zero`, 0 is one too. What no float holds is longer than anybody waits."""
     if isinstance(value, int | float) and not isinstance(value, bool) and (value > 0 or (zero and value == 0)):
-        return float(value)
+        return float(min(value, _FOR_EVER))
     raise wrong(value, f"a number of seconds{', 0 or more' if zero else ' above 0'}", path)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Unpack, assert_type
 
 import gavotte
 from gavotte.faces.mapping import Results
-from gavotte.guest.command import InputStream
 
 
 def options(box: gavotte.Sandbox) -> None:
@@ -73,9 +72,9 @@ async def asynchronous(box: gavotte.AsyncSandbox, pool: gavotte.AsyncPool, flag:
     assert_type(await box.run(["true"], input="x", text=True), gavotte.Result[str])
     assert_type(await box.run(["true"], text=flag), gavotte.Result[bytes] | gavotte.Result[str])
     async with await box.spawn(["sh"], stdin=True) as process:
-        assert_type(process, gavotte.AsyncProcess[InputStream])
+        assert_type(process, gavotte.AsyncProcess[gavotte.InputStream])
         await process.stdin.write(memoryview(b"x"))
-    assert_type(await box.spawn(["sh"], tty=(24, 80)), gavotte.AsyncProcess[InputStream])
+    assert_type(await box.spawn(["sh"], tty=(24, 80)), gavotte.AsyncProcess[gavotte.InputStream])
     assert_type(await box.spawn(["sh"]), gavotte.AsyncProcess[None])
     assert_type(await box.spawn(["sh"], stdin=flag), gavotte.AsyncProcess)
     assert_type(await pool.acquire(), gavotte.AsyncSandbox)

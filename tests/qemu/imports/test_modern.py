@@ -230,6 +230,7 @@ def test_a_usb_device_stays_among_devices_that_stay_and_goes_where_usb_is_off() 
         ("-drive file=a.raw,if=sd", "use if=none and a -device"),
         ("-drive file=a.raw,cache=x", "QEMU has writeback, none"),
         ("-drive file=a.raw,discard=x", "QEMU has unmap and ignore"),
+        ("-drive file=a.raw,detect-zeroes=unmap,discard=off", "say detect-zeroes=on"),
         ("-drive file=a.raw,index=x", "is not the number of a place"),
         ("-drive file=a.raw,format=luks", "write it as a -blockdev with driver=luks"),
         ("-drive help", "it asks for help"),

@@ -89,6 +89,23 @@ def test_descriptors_of_who_started_it_are_named() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"true && " * 20000 + b"qemu-system-x86_64 -m 1",
+        b"(" * 20000 + b"qemu",
+        b"qemu-system-x86_64 " + b"-m 1 " * 5000,
+        b"12 root " * 20000 + b"qemu-system-x86_64 -m 1",
+        b"qemu" + b"#" * (1 << 20),
+    ],
+)
+def test_a_monster_is_read_or_refused(data: bytes) -> None:
+    try:
+        assert command_in_text(data, "monster").argv[:2] == ("qemu-system-x86_64", "-m")
+    except UsageError as e:
+        assert str(e).startswith("monster")
+
+
 def test_any_bytes_are_a_command_line_or_refused() -> None:
     for data in (os.urandom(2000), b"\xff\xfe", b"\0", b"((((", b"a=" * 500, b"qemu $((((", b'"' * 99):
         try:

@@ -26,7 +26,7 @@ __all__ = ["add_actions"]
 def add_actions(add: Callable[..., Any]) -> None:
     """Add the actions: `add(name, handler, help)` gives the action's argument parser."""
     parser = add("import", _import, "print the machine file for a QEMU command line; without --modern nothing changes")
-    parser.add_argument("--from-file", metavar="FILE", help="a script, a libvirt log, or - for stdin, that holds it")
+    parser.add_argument("--from-file", metavar="FILE", help="a script, a log, or - for stdin, that holds it")
     parser.add_argument("--pid", type=int, metavar="N", help="the command line of a process that runs")
     parser.add_argument(
         "--trace", action="store_true", help="what is behind -- is a script: run it, for what it starts"
@@ -72,7 +72,7 @@ def _command_line(options: argparse.Namespace) -> CommandLine:
         return CommandLine(tuple(options.argv))
     if options.pid is not None:
         return command_of_process(options.pid)
-    return command_in_text(_read(options.from_file), options.from_file)
+    return command_in_text(_read(options.from_file), "stdin" if options.from_file == "-" else options.from_file)
 
 
 def _read(name: str) -> bytes:

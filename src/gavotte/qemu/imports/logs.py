@@ -144,11 +144,19 @@ def _joined(pieces: Sequence[str]) -> Start:
     return Start(words=tuple(words), notes=(note,) if blank else ())
 
 
+# The number of a process; or its user and number, and its time.
+_TIME: Final = r"(?:\d+[-:])+\d\d(?:\.\d+)?"
+_COLUMNS: Final = rf"[ \t]*(?:\d+|\S+[ \t]+\d+[ \t](?:.{{0,99}}[ \t])?{_TIME})[ \t]+"
+
+# Each begins at a word of its own or at a line's begin, so that a long line is gone through once.
 _LOGS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Start | None]], ...]] = (
     (re.compile(r": starting up libvirt version.*\n((?:.*\\\r?\n)*.*)"), _libvirt),
-    (re.compile(r".*launching \S+ with: \[.*"), _go),
+    (re.compile(r"^.*launching \S+ with: \[.*", re.MULTILINE), _go),
     (re.compile(rf'\bCommand \{{ std: (\\?"(?:\S*/)?{QEMU}\\?" .*?)(?:, kill_on_drop| \}}|$)', re.MULTILINE), _rust),
     (re.compile(r"\bcommand '(/\S+ .*)' failed: "), _as_shell),  # Proxmox, in a task's log
-    (re.compile(r"\bRunning: +-[A-Za-z].*"), _nameless),
-    (re.compile(rf"^\s*(?:\S+\s+)?\d+\s+(?:\S+\s+){{0,10}}?((?:/\S*/)?{QEMU} -.*?)\s*$", re.MULTILINE), _ps),
+    (re.compile(r"^Running: +-[A-Za-z].*", re.MULTILINE), _nameless),
+    (
+        re.compile(rf"^{_COLUMNS}(?:\S+[ \t]+){{0,3}}?((?:/\S*/)?{QEMU} -.*?)\s*$", re.MULTILINE),
+        _ps,
+    ),
 )

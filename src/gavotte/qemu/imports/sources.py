@@ -20,6 +20,8 @@ __all__ = ["CommandLine", "command_in_text", "command_of_process", "inherited_fd
 
 MAX_BYTES: Final = 16 << 20
 
+_MAX_SCRIPT: Final = 1 << 20
+
 _VERBATIM: Final = "give the one command line behind: gavotte qemu import --"
 
 
@@ -46,6 +48,8 @@ def command_in_text(data: bytes, name: str) -> CommandLine:
         starts = starts_in_log(text) or starts_in_json(text)
         found = [_of_start(start) for start in starts] if starts else list(_of_script(data))
         return _choose(found, name, of_log=bool(starts), text=text)
+    except RecursionError:
+        raise UsageError("its commands are nested too deeply", path=name, hint=_VERBATIM) from None
     except UsageError as e:
         raise UsageError(e.problem, path=f"{name}:{e.path}" if e.path else name, hint=e.hint) from e
 
@@ -62,6 +66,8 @@ def _of_start(start: Start) -> CommandLine:
 def _of_script(data: bytes) -> Iterator[CommandLine]:
     if not names_qemu(os.fsdecode(data), anywhere=True):
         return
+    if len(data) > _MAX_SCRIPT:
+        raise UsageError(f"a script of more than {_MAX_SCRIPT >> 20} MiB isn't read", hint=_VERBATIM)
     notes = (
         [] if b"\r\n" not in data else ["its lines end in CR LF, of which bash would take the CR for a part of words"]
     )

@@ -162,6 +162,8 @@ def _node(drive: _Drive, name: str) -> dict[str, Any]:
     cache, _ = _cache(props)
     shared: dict[str, Any] = {"detect-zeroes": props["detect-zeroes"]} if "detect-zeroes" in props else {}
     shared |= {"discard": _discard(props["discard"])} if "discard" in props else {}
+    if shared.get("detect-zeroes") == "unmap" != shared.get("discard"):  # which -drive takes, and a block node doesn't
+        raise Unreadable("detect-zeroes=unmap does nothing without discard=unmap; add that, or say detect-zeroes=on")
     shared |= {"cache": cache} if cache else {}
     if drive.is_cdrom or props.get("readonly", props.get("read-only", "off")) in ("on", "yes", "true", "y"):
         shared["read-only"] = "on"

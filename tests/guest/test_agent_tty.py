@@ -72,6 +72,61 @@ def test_the_end_of_stdin_is_the_end_of_what_a_terminal_gives(line: Line, typed:
     assert outcome.status == 0
 
 
+def ended(line: Line, *argv: str, typed: bytes = b"") -> Outcome:
+    """A command whose terminal gets that and then the end of its input."""
+    channel = spawn(line, *argv)
+    line.write(channel, typed)
+    line.send(agent.EOF, channel)
+    return line.finish(channel)
+
+
+@pytest.mark.parametrize("argv", [["cat"], ["sh", "-c", "cat; cat; cat"], ["sh", "-c", "sleep 0.2; cat"]], ids=str)
+def test_a_command_that_reads_to_the_end_of_a_terminal_without_input_ends_well(line: Line, argv: list[str]) -> None:
+    outcome = ended(line, *argv)
+    assert (outcome.stdout, outcome.exit) == (b"", {"status": 0})
+
+
+def test_a_program_that_reads_on_behind_the_end_finds_it_again(line: Line) -> None:
+    code = "import os; print([os.read(0, 9) for _ in range(5)])"
+    assert ended(line, PYTHON, "-Sc", code, typed=b"a\nb").stdout.endswith(b"[b'a\\n', b'b', b'', b'', b'']\r\n")
+
+
+@pytest.mark.parametrize("typed", [b"", b"echo hi-$((1+1))\n", b"cat\n", b"cat; cat\ncat\n"], ids=str)
+def test_a_shell_and_what_it_runs_come_to_the_end_of_their_input(line: Line, typed: bytes) -> None:
+    outcome = ended(line, "bash", "--norc", typed=typed)
+    assert outcome.exit == {"status": 0}
+    assert b"\x04" not in outcome.stdout
+    assert (b"hi-2" in outcome.stdout) is (b"echo" in typed)
+
+
+def test_a_shell_that_ignores_the_end_gives_in_by_and_by(line: Line) -> None:
+    outcome = ended(line, "bash", "--norc", "-c", "IGNOREEOF=9 exec -a sh bash --norc -i")
+    assert "status" in (outcome.exit or {})
+
+
+def test_the_terminals_own_character_for_the_end_is_taken(line: Line) -> None:
+    channel = spawn(line, "sh", "-c", "stty -echo eof x; echo ready; cat; echo done")
+    line.read_until(channel, b"ready\r\n")
+    line.write(channel, b"one\n")
+    line.send(agent.EOF, channel)
+    assert line.finish(channel).stdout == b"one\r\ndone\r\n"
+
+
+@pytest.mark.parametrize("mode", ["raw -echo", "eof undef"])
+def test_what_cannot_be_told_the_end_is_hung_up(line: Line, mode: str) -> None:
+    channel = spawn(
+        line, "sh", "-c", f"stty {mode}; echo ready; exec {PYTHON} -Sc 'import os\nwhile True: os.read(0, 9)'"
+    )
+    line.read_until(channel, b"ready")
+    line.send(agent.EOF, channel)
+    assert line.finish(channel).exit == {"signal": signal.SIGHUP}
+
+
+def test_a_command_that_does_not_read_runs_on_behind_the_end_of_its_input(line: Line) -> None:
+    outcome = ended(line, "sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 0.3; echo $i")
+    assert (outcome.stdout, outcome.exit) == (b"20000\r\n", {"status": 0})
+
+
 def test_output_without_end_of_line_conversion_is_byte_exact(line: Line) -> None:
     outcome = run(line, "sh", "-c", "stty raw; yes 0123456789 | head -c 300000")
     assert outcome.stdout == (b"0123456789\n" * 30000)[:300000]

@@ -28,6 +28,7 @@ class Loop:
         self._masks: dict[int, int] = {}
         self._resting: dict[int, Callable[[], None]] = {}
         self._rested = 0.0  # when the fds that rest have rested enough
+        self._timers: dict[int, tuple[float, Callable[[], None]]] = {}
 
     def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
         """Call `callback(events)` whenever one of `mask` holds; a later call replaces the mask. 0 stops watching."""
@@ -44,6 +45,7 @@ class Loop:
     def close(self, fd: int) -> None:
         """Stop watching `fd` and close it."""
         self.watch(fd, 0, lambda _events: None)
+        self._timers.pop(fd, None)
         os.close(fd)
 
     def rest(self, fd: int, resume: Callable[[], None]) -> None:
@@ -52,6 +54,10 @@ class Loop:
         if not self._resting:
             self._rested = time.monotonic() + REST
         self._resting[fd] = resume
+
+    def later(self, fd: int, seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback()` in so many seconds, unless `fd` is closed before. One timer for each fd: the last one."""
+        self._timers[fd] = time.monotonic() + seconds, callback
 
     def aside(self, work: Callable[[], Json], done: Callable[[Json], None]) -> None:
         """Do `work`, which may block, in a child of its own; then call `done` with {"answer": …} or {"problem": …}."""
@@ -73,7 +79,7 @@ class Loop:
         self.watch(ours, select.EPOLLIN, read)
 
     def run_once(self) -> None:
-        timeout = max(0.0, self._rested - time.monotonic()) if self._resting else None
+        timeout = self.patience() if self._resting or self._timers else None
         for fd, events in self._epoll.poll(timeout):
             callback = self._callbacks.get(fd)
             if callback is not None:  # an earlier callback of this round may have closed it
@@ -82,6 +88,23 @@ class Loop:
             resting, self._resting = self._resting, {}
             for resume in resting.values():
                 resume()
+        if self._timers:
+            self.ring()
+
+    def patience(self) -> float:
+        """Seconds to the first thing that is to be done without an event."""
+        due = [when for when, _ in self._timers.values()]
+        if self._resting:
+            due.append(self._rested)
+        return max(0.0, min(due) - time.monotonic())
+
+    def ring(self) -> None:
+        """Call those whose time has come."""
+        now = time.monotonic()
+        for fd, (when, act) in list(self._timers.items()):
+            if now >= when and fd in self._timers:  # an earlier one may have closed it
+                del self._timers[fd]
+                act()
 
     def watch_children(self, callback: Callable[[], None]) -> None:
         """Call `callback()` after any SIGCHLD."""

@@ -12,6 +12,7 @@ from gavotte.guest.agent import REPLY, STDERR, STDOUT, WINDOW, encode_json
 from gavotte.guest.agent.packets import receive_packet, send_document
 from gavotte.guest.agent.streams import Command, Inlet, Outlet
 from gavotte.guest.agent.system import close_all
+from gavotte.guest.agent.terminal import TerminalEnd
 
 TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's start 50 ms under emulation
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Starts:
             close_all(standby.pipes)
         else:
             if start.request["stdin"]:
-                command.inlet = Inlet(agent, start.channel, stdin, terminal=False)
+                command.inlet = Inlet(agent, start.channel, stdin)
             else:
                 os.close(stdin)
             window = start.request["window"]
@@ -147,7 +148,8 @@ class Starts:
         if message["op"] == "ready":
             return
         if message["op"] == "terminal":
-            start.command.inlet = Inlet(self.agent, start.channel, os.dup(fds[0]), terminal=True)
+            held = os.dup(fds[0])
+            start.command.inlet = Inlet(self.agent, start.channel, held, TerminalEnd(self.agent, held))
             outlet = Outlet(self.agent, start.channel, STDOUT, fds[0], WINDOW, terminal=True)
             start.command.outlets[STDOUT] = outlet
             if STDOUT in start.command.unwanted:

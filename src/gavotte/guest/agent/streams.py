@@ -17,6 +17,7 @@ TYPE_CHECKING = False  # as `typing` has it, whose import costs the guest's star
 if TYPE_CHECKING:
     from gavotte.guest.agent import Json
     from gavotte.guest.agent.server import Agent
+    from gavotte.guest.agent.terminal import TerminalEnd
 
 MOST_OF_ARGV = 4096  # characters that are kept of a command's argv, to tell commands apart by
 
@@ -115,9 +116,12 @@ class Outlet(Stream):
 
 
 class Inlet(Stream):
-    """What a command reads; the host's bytes wait here, never more than the window."""
+    """What a command reads; the host's bytes wait here, never more than the window.
 
-    def __init__(self, agent: Agent, channel: int, fd: int, terminal: bool) -> None:
+    A terminal's is held until the command has ended: the last one that holds it hangs it up (pty.c, pty_close).
+    """
+
+    def __init__(self, agent: Agent, channel: int, fd: int, terminal: TerminalEnd | None = None) -> None:
         super().__init__(agent, channel, fd)
         self.terminal = terminal
         self.backlog = Backlog()
@@ -133,8 +137,6 @@ class Inlet(Stream):
         self.on_ready(0)
 
     def end(self) -> None:
-        if self.terminal and not self.ended:  # a terminal has no end of its own: say it with Ctrl-D, as a person would
-            self.backlog.add(b"\x04\x04")  # twice: the first only sends off a line that has no end
         self.ended = True
         self.on_ready(0)
 
@@ -151,10 +153,12 @@ class Inlet(Stream):
         if self.owed >= WINDOW // 4 or (self.owed and not waiting):
             self.agent.send(encode(CREDIT, self.channel, struct.pack(">I", self.owed)))
             self.owed = 0
-        if self.ended and not waiting:
-            self.close()
-        else:
+        if not self.ended or waiting:
             self.agent.loop.watch(self.fd, select.EPOLLOUT if waiting else 0, self.on_ready)
+        elif self.terminal:
+            self.terminal.begin()
+        else:
+            self.close()
 
 
 class Command:

@@ -205,18 +205,44 @@ def test_a_signal_during_the_boot_ends_it_and_leaves_nothing(number: signal.Sign
 
 def in_shell(redirections: str, *words: str) -> Ended:
     """`gavotte run` started by a shell, with the redirections that a shell can do; stdout and stderr are pipes."""
-    line = ["sh", "-c", f'exec "$@" {redirections}', "sh", *GAVOTTE, *TCG, *words]
     with no_orphans():
-        return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False)
+        return by_shell(redirections, *GAVOTTE, *TCG, *words)
 
 
-def test_a_closed_stdin_is_an_empty_one_and_verbose_tells_phases() -> None:
-    ended = in_shell("<&-", "--verbose", "--cold", "--", "sh", "-c", "cat; echo $?")
+def by_shell(redirections: str, *words: str) -> Ended:
+    line = ["sh", "-c", f'exec "$@" {redirections}', "sh", *words]
+    return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False)
+
+
+def test_verbose_tells_phases() -> None:
+    ended = in_shell("", "--verbose", "--cold", "--", "sh", "-c", "cat; echo $?")
     assert (ended.returncode, ended.stdout) == (0, b"0\n")
     for phase in (b"image: ", b"accelerator: ", b"boot: ", b"setup: "):
         assert b"gavotte: " + phase in ended.stderr
     assert b"writable root" in ended.stderr
     assert b"gavotte: booted: as asked for\n" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "words", "said"),
+    [
+        (b"", ["cat"], b""),
+        (b"", ["bash", "--norc"], b"exit"),
+        (b"echo hi-$((1+1))\n", ["bash", "--norc"], b"hi-2\r\n"),
+    ],
+    ids=["cat", "shell", "shell with input"],
+)
+def test_a_terminal_without_one_here_comes_to_the_end_of_its_input(typed: bytes, words: list[str], said: bytes) -> None:
+    ended = gavotte(*TCG, "-it", "--", *words, input=typed)
+    assert ended.returncode == 0
+    assert said in ended.stdout
+
+
+def test_a_sigterm_ends_the_run_within_the_grace_period_whatever_the_command_ignores() -> None:
+    with started(*TCG, "--", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done") as process:
+        assert read_until(process.stdout, b"up\n")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
 
 
 def test_a_stdin_that_cannot_be_read_ends_the_command_and_is_status_125() -> None:
@@ -227,18 +253,39 @@ def test_a_stdin_that_cannot_be_read_ends_the_command_and_is_status_125() -> Non
     assert_one_message(ended.stderr)
 
 
-@pytest.mark.parametrize("redirection", [">&-", "> /dev/full"])
-def test_output_that_cannot_be_written_is_status_125_with_one_message(redirection: str) -> None:
-    ended = in_shell(redirection, "--", "sh", "-c", "echo lost; sleep 1; echo lost")
+def test_output_that_cannot_be_written_is_status_125_with_one_message() -> None:
+    ended = in_shell("> /dev/full", "--", "sh", "-c", "echo lost; sleep 1; echo lost")
     assert ended.returncode == 125
     assert b"can't write to stdout" in ended.stderr
     assert_one_message(ended.stderr)
 
 
-def test_closed_streams_are_taken_for_no_others() -> None:
+CLOSED = ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
+
+# Tells of each of its streams whether it has it, through those that it has.
+STREAMS = """
+for fd in 0 1 2; do
+    if { true >&$fd; } 2>/dev/null; then has="$has $fd"; fi
+done
+echo "out:$has"; echo "err:$has" >&2
+case "$has" in " 0 1 2") exit 7;; *) exit 3;; esac
+"""
+
+
+def test_a_command_has_those_standard_streams_that_it_would_have_here() -> None:
     """With 1 and 2 closed at the start, the next two files opened would get these numbers, and the output."""
-    ended = in_shell(">&- 2>&-", "--", "sh", "-c", "echo out; echo err >&2; sleep 1")
-    assert (ended.returncode, ended.stdout, ended.stderr) == (125, b"", b"")
+
+    command = ("sh", "-c", STREAMS)
+    with no_orphans(), ThreadPoolExecutor(2) as pool:
+        there = list(pool.map(lambda closed: by_shell(closed, *GAVOTTE, *TCG, "-q", "--", *command), CLOSED))
+    for closed, ended in zip(CLOSED, there, strict=True):
+        here = by_shell(closed, *command)
+        assert (closed, ended.returncode, ended.stdout, ended.stderr) == (
+            closed,
+            here.returncode,
+            here.stdout,
+            here.stderr,
+        )
 
 
 # what it runs on

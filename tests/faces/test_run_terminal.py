@@ -37,6 +37,14 @@ def test_a_command_gets_a_terminal_of_the_same_size_with_its_keys_and_the_mode_i
         assert terminal.is_as_at_first
 
 
+def test_what_was_typed_before_the_shell_is_there_is_for_the_shell() -> None:
+    with on_terminal(*TTY, "bash", "--norc") as (terminal, process):
+        terminal.type(b"echo typed-$((1+1))\nexit 3\n")
+        terminal.read_until(b"typed-2\r\n")
+        assert process.wait(20) == 3
+        assert terminal.is_as_at_first
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
 def test_the_mode_is_restored_after_a_signal(number: signal.Signals) -> None:
     with on_terminal(*TTY, "sh", "-c", "echo ready; exec sleep 1000") as (terminal, process):

@@ -55,6 +55,7 @@ ROWS: dict[str, list[Any]] = {
     "data": ["text", 5, None, ["a"]],
     "device": [5, None, "disk", {"driver": "virtio-rng-pci"}, gavotte.Disk],
     "devices": [5, "disk", None, {"driver": "virtio-rng-pci"}, [{"driver": "virtio-rng-pci"}], [gavotte.Disk]],
+    "closed": [5, None, [3], ["1"], [True], "12"],
     "env": [["A=1"], "A=1", 5, {"A": 1}, {1: "a"}, {"A": None}, {b"A": "1"}, {"": "x"}, {"A=B": "x"}, {"A": "\0"}],
     "fn": ["ls -l", [], 5, None, ["ls", 5]],
     "grace": ["5", -1, NAN, None, True],

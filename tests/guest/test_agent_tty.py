@@ -127,6 +127,13 @@ def test_a_command_that_does_not_read_runs_on_behind_the_end_of_its_input(line: 
     assert (outcome.stdout, outcome.exit) == (b"20000\r\n", {"status": 0})
 
 
+def test_a_terminal_whose_output_nobody_reads_any_more_is_hung_up(line: Line) -> None:
+    channel = spawn(line, "yes")
+    line.take(channel, agent.DATA)
+    line.send(agent.CLOSE, channel, stream=agent.STDOUT)
+    assert line.finish(channel).exit == {"signal": signal.SIGHUP}
+
+
 def test_output_without_end_of_line_conversion_is_byte_exact(line: Line) -> None:
     outcome = run(line, "sh", "-c", "stty raw; yes 0123456789 | head -c 300000")
     assert outcome.stdout == (b"0123456789\n" * 30000)[:300000]

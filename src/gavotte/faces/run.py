@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gavotte.errors import CommandTimeout, GuestError, HostError
 from gavotte.faces.pumps import StdinReader, StdoutWriter
-from gavotte.faces.terminal import is_broken_pipe, is_terminal, raw_mode, say, window_size
+from gavotte.faces.terminal import closed_streams, is_broken_pipe, is_terminal, raw_mode, say, window_size
 from gavotte.guest.command import AsyncProcess, OutputStream
 from gavotte.sandbox.headstart import Headstart
 from gavotte.sandbox.lifecycle import AsyncSandbox
+from gavotte.sandbox.words import GRACE
 from gavotte.text import rough_size
 from gavotte.values import dataclass
 
@@ -101,7 +103,8 @@ def origin(template: str, cold_reason: str) -> str:
 
 async def _command(box: AsyncSandbox, request: RunRequest, signals: Signals) -> int:
     # A terminal's input belongs to the shell that started us, unless it was asked for
-    stdin = request.interactive or request.tty or not is_terminal(0)
+    closed = closed_streams()
+    stdin = request.tty or (0 not in closed and (request.interactive or not is_terminal(0)))
     process = await box.spawn(
         request.argv,
         env=request.env,
@@ -109,6 +112,7 @@ async def _command(box: AsyncSandbox, request: RunRequest, signals: Signals) -> 
         user=request.user,
         stdin=stdin,
         tty=window_size() if request.tty else None,
+        closed=closed,
     )
     with raw_mode(0) if request.tty else _nothing():
         async with process:
@@ -168,7 +172,10 @@ async def _drain(stream: OutputStream, fd: int, name: str) -> None:
         async for chunk in stream:
             await writer.write(chunk)
     except OSError as error:
-        if not is_broken_pipe(error):
+        if error.errno == errno.EBADF:  # it was closed from the start: a terminal's output is for nobody
+            async for _ in stream:
+                pass
+        elif not is_broken_pipe(error):
             raise HostError(f"can't write to {name}: {error.strerror}") from error
         await stream.close()  # the command gets SIGPIPE, as it would here
 
@@ -176,7 +183,7 @@ async def _drain(stream: OutputStream, fd: int, name: str) -> None:
 class Signals:
     """SIGINT, SIGTERM, SIGHUP, SIGQUIT: before the command runs they end the run, then the first is the command's.
 
-    A second one, of whichever kind, ends the machine: the command may not heed the first.
+    A second one, of whichever kind, ends the machine: the command may not heed the first. After SIGTERM, so does GRACE.
     """
 
     def __init__(self) -> None:
@@ -184,6 +191,7 @@ class Signals:
         self._guarded: asyncio.Future[Any] | None = None
         self._ending = 0
         self._forwarded = False
+        self._patience: asyncio.TimerHandle | None = None
         self._sent: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Signals:
@@ -197,6 +205,8 @@ class Signals:
         loop = asyncio.get_running_loop()
         for number in (*_FORWARDED, signal.SIGWINCH):
             loop.remove_signal_handler(number)
+        if self._patience is not None:
+            self._patience.cancel()
 
     def attach(self, process: AsyncProcess, tty: bool) -> None:
         """From now on the signals are this command's, and with a terminal its window is ours."""
@@ -221,12 +231,17 @@ class Signals:
 
     def _on_signal(self, number: int) -> None:
         if self._process is None or self._forwarded:
-            self._ending = number
-            if self._guarded is not None:
-                self._guarded.cancel()
-        else:
-            self._forwarded = True
-            self._do(self._process.send_signal(number))
+            self._give_up(number)
+            return
+        self._forwarded = True
+        self._do(self._process.send_signal(number))
+        if number == signal.SIGTERM:
+            self._patience = asyncio.get_running_loop().call_later(GRACE, self._give_up, number)
+
+    def _give_up(self, number: int) -> None:
+        self._ending = number
+        if self._guarded is not None:
+            self._guarded.cancel()
 
     def _do(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

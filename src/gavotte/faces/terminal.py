@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import termios
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["is_broken_pipe", "is_terminal", "raw_mode", "say", "window_size"]
+__all__ = ["closed_streams", "is_broken_pipe", "is_terminal", "raw_mode", "say", "window_size"]
 
 
 def say(text: str) -> None:
@@ -25,6 +26,21 @@ def is_terminal(fd: int) -> bool:
         return os.isatty(fd)
     except OSError:
         return False
+
+
+def closed_streams() -> list[int]:
+    """Those of 0, 1 and 2 that can't be read, or written: a shell's `2>&-` closed them, and the command line put
+    something of that kind in their places."""
+    return [
+        fd for fd, useless in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)) if _mode(fd) in (None, useless)
+    ]
+
+
+def _mode(fd: int) -> int | None:
+    try:
+        return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError:
+        return None
 
 
 def window_size() -> tuple[int, int]:
@@ -47,11 +63,11 @@ def raw_mode(fd: int) -> Iterator[None]:
         return
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # what was typed ahead stays
         yield
     finally:
         with suppress(termios.error):  # a terminal that was closed has no mode to restore
-            termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)  # what is typed meanwhile is for whoever is next
 
 
 def is_broken_pipe(error: OSError) -> bool:

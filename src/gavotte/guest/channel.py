@@ -209,10 +209,12 @@ class Channel:
         stdin: bool = False,
         tty: tuple[int, int] | None = None,
         retain: bool = False,
+        closed: Sequence[int] = (),
         deadline: float = 60.0,
     ) -> AsyncProcess:
-        """Start a command; returns when it runs. `tty` is (rows, columns) of a terminal for it. With `retain`, the
-        agent keeps what it wrote until we have read it, and read again: see `attach`.
+        """Start a command; returns when it runs. `tty` is (rows, columns) of a terminal for it; without one, it doesn't
+        have those of its streams 0, 1 and 2 that are `closed`. With `retain`, the agent keeps what it wrote until we
+        have read it, and read again: see `attach`.
 
         Raises CommandNotStarted (not found, not executable, no such user or directory) and AgentError.
         """
@@ -221,6 +223,8 @@ class Channel:
         fields = {"argv": list(argv), "env": env, "cwd": cwd, "user": user, "window": agent.WINDOW}
         if retain:
             fields["retain"] = True
+        if closed:
+            fields["closed"] = list(closed)
         self._processes[number] = process
         try:
             async with asyncio.timeout(deadline):

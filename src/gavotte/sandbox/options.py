@@ -5,7 +5,7 @@ Written once, for all faces that take them: `def __init__(self, **options: Unpac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from gavotte.arguments import StrPath, check_known, check_path, check_text, wrong
@@ -49,6 +49,7 @@ class CommandOptions(TypedDict, total=False):
     env: Mapping[str, str] | None  # added to what a login would set
     cwd: StrPath | None  # a directory of the guest; the user's home
     user: str | int | None  # NAME, UID, NAME:GROUP or UID:GID; root
+    closed: Sequence[int]  # which of 0, 1 and 2 it doesn't have, as by a shell's `2>&-`; none
 
 
 class CallOptions(MachineOptions, CommandOptions, total=False):
@@ -63,6 +64,7 @@ class Command(TypedDict):
     env: dict[str, str]
     cwd: str
     user: str
+    closed: tuple[int, ...]
 
 
 def check_command(options: CommandOptions) -> Command:
@@ -74,7 +76,14 @@ def check_command(options: CommandOptions) -> Command:
         env=check_env(options.get("env")),
         cwd="" if cwd is None or cwd == "" else check_path(cwd, "cwd"),
         user="0" if user is None or user == "" else _check_user(user),
+        closed=_check_closed(options.get("closed", ())),
     )
+
+
+def _check_closed(closed: object) -> tuple[int, ...]:
+    if not isinstance(closed, list | tuple) or not all(type(fd) is int and 0 <= fd <= 2 for fd in closed):
+        raise wrong(closed, "a list of standard streams", "closed", hint="give some of 0, 1 and 2")
+    return tuple(closed)
 
 
 def _check_user(user: object) -> str:

@@ -16,14 +16,13 @@ from gavotte.errors import HostError, InUse, NoSuchSandbox, StateTooNew
 from gavotte.qemu.pids import ProcessId, boot_id, process_state
 from gavotte.sandbox.store import REGISTER, RunDirectory, run_root, sweep
 from gavotte.sandbox.strays import strays_below
-from gavotte.sandbox.words import check_name
+from gavotte.sandbox.words import GRACE, check_name
 
 __all__ = ["ENDED", "GRACE", "Entry", "find_entry", "list_entries"]
 
 COMMAND_LOG = "command.log"
 KEEPER_LOG = "keeper.log"
 SOCKET = "keeper.sock"
-GRACE = 10.0  # seconds that a command has to end in, when its sandbox is stopped
 _VERSION = 1
 _GONE = 5.0  # seconds that a process which is about to end may take
 

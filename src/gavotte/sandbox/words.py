@@ -10,8 +10,18 @@ from collections.abc import Iterable, Mapping
 from gavotte.arguments import StrPath, wrong
 from gavotte.errors import UsageError
 
-__all__ = ["DEFAULT_MEMORY", "check_argv", "check_env", "check_name", "meant_size", "parse_signal", "parse_size"]
+__all__ = [
+    "DEFAULT_MEMORY",
+    "GRACE",
+    "check_argv",
+    "check_env",
+    "check_name",
+    "meant_size",
+    "parse_signal",
+    "parse_size",
+]
 
+GRACE = 10.0  # seconds that a command has to end in, once it was asked to
 DEFAULT_MEMORY = 512 << 20  # bytes that a sandbox has unless told otherwise
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}

@@ -9,7 +9,7 @@ from gavotte.errors import CommandLost, UsageError
 from gavotte.faces.command import add_command_options, add_lacking_options
 from gavotte.faces.detached.streams import Interrupted, Streams
 from gavotte.faces.environment import read_environment
-from gavotte.faces.terminal import is_terminal, raw_mode, say, window_size
+from gavotte.faces.terminal import closed_streams, is_terminal, raw_mode, say, window_size
 from gavotte.sandbox.keeper.client import connect
 from gavotte.sandbox.register import find_entry
 from gavotte.sandbox.words import check_argv, check_env
@@ -31,7 +31,8 @@ def execute(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.timeout:g} is not a number of seconds above 0", path="timeout")
     argv = check_argv(options.argv)
     env = check_env(read_environment(options.env))
-    stdin = options.interactive or options.tty or not is_terminal(0)
+    closed = closed_streams()
+    stdin = options.tty or (0 not in closed and (options.interactive or not is_terminal(0)))
     with connect(find_entry(options.name)) as line:
         line.ask(
             "exec",
@@ -41,6 +42,7 @@ def execute(options: argparse.Namespace) -> int:
             user=options.user,
             stdin=stdin,
             tty=window_size() if options.tty else None,
+            closed=closed,
             timeout=options.timeout,
         )
         try:

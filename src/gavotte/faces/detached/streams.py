@@ -6,14 +6,16 @@ import os
 import select
 import signal
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from gavotte.errors import HostError
-from gavotte.faces.terminal import is_broken_pipe, window_size
+from gavotte.faces.terminal import closed_streams, is_broken_pipe, window_size
 from gavotte.sandbox.keeper.client import Line
 from gavotte.sandbox.keeper.wire import CHUNK, ERR, IN, MESSAGE, OUT, WINDOW, encode, encode_message
+from gavotte.sandbox.words import GRACE
 
 __all__ = ["Interrupted", "Streams"]
 
@@ -34,8 +36,8 @@ class Interrupted(Exception):
 class Streams:
     """Copies until the other side tells the end.
 
-    SIGINT and its like are the command's; a second one, of whichever kind, ends this process instead. `leave` is a
-    byte of the input that does so too.
+    SIGINT and its like are the command's; a second one, of whichever kind, ends this process instead, and so does GRACE
+    after SIGTERM. `leave` is a byte of the input that ends it too.
     """
 
     def __init__(self, line: Line, *, stdin: bool, tty: bool = False, leave: bytes = b"") -> None:
@@ -47,6 +49,7 @@ class Streams:
         self._outputs = {OUT: Output(1), ERR: Output(2)}
         self._signals: list[int] = []
         self._forwarded = False
+        self._until: float | None = None  # when this process leaves, whatever the command does
         self._end: dict[str, Any] = {}
 
     def run(self) -> dict[str, Any]:
@@ -68,7 +71,10 @@ class Streams:
         for output in self._outputs.values():
             if output.waiting:
                 poll.register(output.fd, select.POLLOUT)
-        ready = {fd for fd, _ in poll.poll()}
+        left = None if self._until is None else max(0.0, self._until - time.monotonic())
+        ready = {fd for fd, _ in poll.poll(None if left is None else left * 1000)}
+        if left == 0:
+            raise Interrupted(signal.SIGTERM)
         if wakeup in ready:
             os.read(wakeup, 1024)
             self._forward()
@@ -142,6 +148,8 @@ class Streams:
             else:
                 self._forwarded = True
                 self._line.send(encode_message(signal=number))
+                if number == signal.SIGTERM:
+                    self._until = time.monotonic() + GRACE
 
     @contextmanager
     def _watch_signals(self) -> Iterator[int]:
@@ -166,14 +174,15 @@ class Output:
         self.fd = fd
         self.waiting = bytearray()
         self.owed = 0
-        self._closed = False
+        self._closed = fd in closed_streams()  # what comes for it is for nobody
         self._atom = CHUNK if is_file(fd) else _ATOM
 
     def write(self) -> int:
         """Write what the stream takes now; how much that was. Raises OSError, once."""
         if self._closed:
+            count = len(self.waiting)
             self.waiting.clear()
-            return 0
+            return count
         try:
             count = os.write(self.fd, self.waiting[: self._atom])
         except BlockingIOError:

@@ -142,6 +142,8 @@ def become(request: Json, unchanged: bool, line: socket.socket, null: int, root:
         os.dup2(null, 0)
     if not known or request["cwd"]:
         take_on(user, request["cwd"])
+    for fd in () if request["tty"] else request.get("closed", ()):
+        os.close(fd)
     execute(request["argv"], environment(user, request["env"], bool(request["tty"])))
 
 

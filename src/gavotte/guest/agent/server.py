@@ -63,6 +63,8 @@ def check_exec(request: dict[str, Json]) -> None:
     good = type(request["argv"]) is list and request["argv"] and all(type(text) is str for text in texts)
     if not good or len(numbers) != 4 or not all(type(n) is int and 0 <= n < 1 << 16 for n in numbers):
         raise Refusal("malformed", "argv, env, cwd and user are text; window and the two of tty are numbers")
+    if not {0, 1, 2}.issuperset(request.get("closed", ())):
+        raise Refusal("malformed", "closed are some of 0, 1 and 2")
 
 
 class Agent:
@@ -180,6 +182,8 @@ class Agent:
             outlet.grant(struct.unpack(">I", frame.payload)[0])
         elif frame.kind == CLOSE and outlet:
             outlet.close()
+            if outlet.terminal and command.inlet:
+                command.inlet.close()  # hung up, since nobody looks at it any more: who writes would wait for ever
             self.finish_if_done(frame.channel)
         elif frame.kind == CLOSE:
             command.unwanted.add(frame.stream)

@@ -48,6 +48,7 @@ async def _exec(keeper: Keeper, connection: Connection, request: Request) -> Non
                 cwd=request["cwd"],
                 user=request["user"],
                 tty=tuple(request["tty"]) if request["tty"] else None,
+                closed=request.get("closed", ()),
             )
     except TimeoutError:
         raise took_too_long(request["argv"], timeout) from None

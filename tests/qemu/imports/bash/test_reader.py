@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gavotte.errors import UsageError
+from gavotte.errors import HostError, UsageError
 from gavotte.qemu.imports.bash import read_script
 from gavotte.qemu.imports.launchers import program_at
 from tests.support.programs import DEADLINE
@@ -151,6 +152,23 @@ REFUSED: dict[str, tuple[str, str]] = {
     "$'…' in sh": ("#!/bin/sh\nqemu-system-x86_64 $'a'", "2: .*sh has no"),
     "not bash": ("qemu-system-x86_64 -name 'a", "1: this can't be read as bash"),
 }  # fmt: skip
+
+
+def test_without_the_grammar_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tree_sitter_bash", None)
+    with pytest.raises(HostError, match="tree_sitter_bash is not installed") as raised:
+        read("qemu-system-x86_64 -m 1")
+    assert raised.value.hint == "pip install tree-sitter tree-sitter-bash"
+
+
+def test_a_command_line_that_is_no_script_needs_no_grammar() -> None:
+    code = """
+from gavotte.faces.cli import main
+import sys
+main(["qemu", "import", "--", "qemu-system-x86_64", "-m", "1G"])
+sys.exit("tree_sitter" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, timeout=DEADLINE, check=True)
 
 
 def read(script: str | bytes) -> Words:

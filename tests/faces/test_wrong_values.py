@@ -9,6 +9,7 @@ import asyncio
 import gc
 import inspect
 import subprocess
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,8 @@ ROWS: dict[str, list[Any]] = {
         [],
         (),
         iter(()),
+        (word for word in ["ls", "-l"]),
+        {"ls"},
         [""],
         [None],
         5,
@@ -362,8 +365,8 @@ def test_what_is_wanted_is_told(given: dict[str, Any], message: str, hint: str) 
     assert hint in caught.value.hint
 
 
-@pytest.mark.parametrize("argv", [["ls", "-l"], ("ls", "-l"), (word for word in ("ls", "-l")), [Path("ls"), "-l"]])
-def test_a_command_may_be_any_iterable_of_text_and_paths(argv: Any) -> None:
+@pytest.mark.parametrize("argv", [["ls", "-l"], ("ls", "-l"), deque(["ls", "-l"]), [Path("ls"), "-l"]])
+def test_a_command_may_be_any_sequence_of_text_and_paths(argv: Any) -> None:
     seen: list[Any] = []
 
     async def spawn(words: list[str], **_: Any) -> None:

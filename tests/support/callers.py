@@ -6,7 +6,7 @@ An `ignore` is a mistake that a type checker has to find: without it, mypy compl
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Unpack, assert_type
@@ -35,7 +35,7 @@ def passed_on(**given: Unpack[gavotte.SandboxOptions]) -> gavotte.Sandbox:
     return gavotte.Sandbox(**given)
 
 
-def run(box: gavotte.Sandbox, flag: bool, words: Iterable[str]) -> None:
+def run(box: gavotte.Sandbox, flag: bool, words: Sequence[str]) -> None:
     assert_type(box.run(["true"]), gavotte.Result[bytes])
     assert_type(box.run(("true", Path("x"))).check().stdout, bytes)
     assert_type(box.run(words, input=b"x", check=True, env={"A": "1"}, cwd=Path("/"), user=1000).stderr, bytes)

@@ -6,7 +6,7 @@ import atexit
 import signal
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, Literal, Self, Unpack, cast, overload
 
 from gavotte.arguments import BytesLike, StrPath, check_number, check_timeout
@@ -242,7 +242,7 @@ class Sandbox:
     @overload
     def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: Literal[True],
         tty: tuple[int, int] | None = None,
@@ -252,7 +252,7 @@ class Sandbox:
     @overload
     def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: bool = False,
         tty: tuple[int, int],
@@ -262,7 +262,7 @@ class Sandbox:
     @overload
     def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: Literal[False] = False,
         tty: None = None,
@@ -272,7 +272,7 @@ class Sandbox:
     @overload
     def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: bool = False,
         tty: tuple[int, int] | None = None,
@@ -281,7 +281,7 @@ class Sandbox:
 
     def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: bool = False,
         tty: tuple[int, int] | None = None,
@@ -294,7 +294,7 @@ class Sandbox:
     @overload
     def run(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         input: BytesLike | None = None,
         timeout: float | None = None,
@@ -307,7 +307,7 @@ class Sandbox:
     @overload
     def run(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         input: str | None = None,
         timeout: float | None = None,
@@ -320,7 +320,7 @@ class Sandbox:
     @overload
     def run(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         input: None = None,
         timeout: float | None = None,
@@ -332,7 +332,7 @@ class Sandbox:
 
     def run(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         input: BytesLike | str | None = None,
         timeout: float | None = None,

@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -42,7 +42,7 @@ class Work:
     function: Function | None
 
     @classmethod
-    def of(cls, work: Iterable[StrPath] | Callable[..., object], path: str = "work") -> Work:
+    def of(cls, work: Sequence[StrPath] | Callable[..., object], path: str = "work") -> Work:
         """Raises UsageError for what is neither, and for a function that can't run in a guest."""
         if callable(work):
             function = Function.of(work)
@@ -103,7 +103,7 @@ class Executor(concurrent.futures.Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
 
     @overload
-    def submit(self, fn: Iterable[StrPath], /, *args: StrPath | BytesLike) -> Future[Result[bytes]]: ...
+    def submit(self, fn: Sequence[StrPath], /, *args: StrPath | BytesLike) -> Future[Result[bytes]]: ...
 
     @override
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:

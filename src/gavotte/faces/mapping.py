@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, Literal, Self, TypeAlias, TypeVar, Unpack, cast, overload
 
 from gavotte.arguments import BytesLike, StrPath, check_flag, wrong
@@ -51,7 +51,7 @@ def map(
 
 @overload
 def map(
-    work: Iterable[StrPath],
+    work: Sequence[StrPath],
     inputs: Iterable[CommandInput],
     *,
     workers: int | None = None,
@@ -63,7 +63,7 @@ def map(
 
 @overload
 def map(
-    work: Iterable[StrPath],
+    work: Sequence[StrPath],
     inputs: Iterable[CommandInput],
     *,
     workers: int | None = None,
@@ -74,7 +74,7 @@ def map(
 
 
 def map(
-    work: Iterable[StrPath] | Callable[[Any], object],
+    work: Sequence[StrPath] | Callable[[Any], object],
     inputs: Iterable[Any],
     *,
     workers: int | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Self, Unpack
 
 from gavotte.arguments import StrPath, check_timeout
@@ -33,7 +33,7 @@ class Pool:
         size: int = 8,
         *,
         limit: int | None = None,
-        warm: Iterable[Iterable[StrPath]] = WARM_UP,
+        warm: Sequence[Sequence[StrPath]] = WARM_UP,
         **options: Unpack[MachineOptions],
     ) -> None:
         self._async = AsyncPool(size, limit=limit, warm=warm, **options)

@@ -6,7 +6,7 @@ import asyncio
 import enum
 import os
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import MappingProxyType
 from typing import Literal, Self, Unpack, overload
@@ -298,7 +298,7 @@ class AsyncSandbox:
     @overload
     async def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: Literal[True],
         tty: tuple[int, int] | None = None,
@@ -309,7 +309,7 @@ class AsyncSandbox:
     @overload
     async def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: bool = False,
         tty: tuple[int, int],
@@ -320,7 +320,7 @@ class AsyncSandbox:
     @overload
     async def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: Literal[False] = False,
         tty: None = None,
@@ -331,7 +331,7 @@ class AsyncSandbox:
     @overload
     async def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: bool = False,
         tty: tuple[int, int] | None = None,
@@ -341,7 +341,7 @@ class AsyncSandbox:
 
     async def spawn(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         stdin: bool = False,
         tty: tuple[int, int] | None = None,
@@ -350,7 +350,7 @@ class AsyncSandbox:
     ) -> AsyncProcess:
         """Start a command; gives it as soon as it runs. Its output must be read, or it waits when a window is full.
 
-        `argv` are its words, text or paths, in a list or any other iterable. With `stdin` it can be written to.
+        `argv` is a sequence of words, text or paths. With `stdin` it can be written to.
         `env` is added to what a login would set; `cwd` defaults to the user's home; `user` is NAME, UID, NAME:GROUP
         or UID:GID and defaults to root; `tty` gives it a terminal of (rows, columns) instead of three pipes. `retain`
         is for a kept sandbox: no output is lost when another process takes it over, see `attach`.
@@ -364,7 +364,7 @@ class AsyncSandbox:
     @overload
     async def run(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         input: BytesLike | None = None,
         timeout: float | None = None,
@@ -377,7 +377,7 @@ class AsyncSandbox:
     @overload
     async def run(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         input: str | None = None,
         timeout: float | None = None,
@@ -390,7 +390,7 @@ class AsyncSandbox:
     @overload
     async def run(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         input: None = None,
         timeout: float | None = None,
@@ -402,7 +402,7 @@ class AsyncSandbox:
 
     async def run(
         self,
-        argv: Iterable[StrPath],
+        argv: Sequence[StrPath],
         *,
         input: BytesLike | str | None = None,
         timeout: float | None = None,

@@ -62,7 +62,7 @@ class AsyncPool:
         size: int = 8,
         *,
         limit: int | None = None,
-        warm: Iterable[Iterable[StrPath]] = WARM_UP,
+        warm: Sequence[Sequence[StrPath]] = WARM_UP,
         **options: Unpack[MachineOptions],
     ) -> None:
         self.size = check_number(size, 0, _MOST, "size")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from gavotte.arguments import StrPath, wrong
 from gavotte.errors import UsageError
@@ -43,17 +43,17 @@ def check_name(name: object) -> str:
     return name
 
 
-def check_argv(argv: Iterable[StrPath], path: str = "argv") -> list[str]:
-    """A command as a list of text, from its words in any iterable, also a generator; a word may be a path.
+def check_argv(argv: Sequence[StrPath], path: str = "argv") -> list[str]:
+    """A command as a list of text, from a sequence of words; a word may be a path.
 
-    Raises UsageError when there is no word, or one that is no text, and for a single string.
+    Raises UsageError when there is no word, or one that is no text, for a single string, and for what is no sequence.
     """
     if isinstance(argv, str | bytes):
         raise UsageError(
             "a command is a list of strings, not one string", path=path, hint='["sh", "-c", text] runs a line of shell'
         )
-    if not isinstance(argv, Iterable) or isinstance(argv, Mapping):
-        raise wrong(argv, "a command", path, hint='give a list of strings, such as ["ls", "-l"]')
+    if not isinstance(argv, Sequence):
+        raise wrong(argv, "a list of words", path, hint="list() makes one of a generator")
     words = [os.fspath(word) if isinstance(word, os.PathLike) else word for word in argv]
     if not words or words[0] in ("", None):
         raise UsageError("there is no command to run", path=path, hint='give a list of strings, such as ["ls", "-l"]')

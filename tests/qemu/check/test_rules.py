@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from gavotte.errors import InvalidMachine
+from gavotte.errors import InvalidMachine, QemuNotFound
+from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.check import check_document
+from gavotte.qemu.document import document_to_argv
+from gavotte.qemu.imports import import_argv
 from tests.support.binaries import BINARIES
 from tests.support.schemas import schema_for
 from tests.support.trials import start
@@ -80,6 +83,9 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("chardevs[0]", {"chardevs": [{"backend": "socket", "id": "c", "host": "localhost"}]}),
     ("chardevs[0]", {"chardevs": [{"backend": "udp", "id": "c", "host": "localhost"}]}),
     ("chardevs[0]", {"chardevs": [{"backend": "file", "id": "c"}]}),
+    ("options[0]", {"options": [["-serial", "nothing"]]}),
+    ("options[0]", {"options": [["-machine", "q35,kernel_irqchip"]]}),
+    ("machine.kernel_irqchip", {"machine": {"type": "q35", "accel": "kvm", "kernel_irqchip": "maybe"}}),
     ("options[0]", {"options": [["-serial", "chardev:nothing"]]}),
     ("numa[0].node-id", {"numa": [{"type": "cpu", "node-id": 3, "socket-id": 0}]}),
     ("numa[1].dst", {"objects": [RAM], "numa": [NUMA, {"type": "dist", "src": 0, "dst": 4, "val": 20}]}),
@@ -142,6 +148,15 @@ GOOD: dict[str, dict[str, Any]] = {
         "acpitable": [{"data": "/etc/hostname"}],
     },
     "words": {"uuid": "c7a5fdbd-edaf-9455-926a-d65c16db1809", "vga": "std", "seed": "0x10"},
+    "options": {
+        "options": [
+            ["-machine", "q35,usb=off"],
+            ["-serial", "mon:null"],
+            ["-parallel", "none"],
+            ["-boot", "order=c,menu=on"],
+            ["-display", "none"],
+        ]
+    },
     "settings": {
         "action": {"panic": "none", "reboot": "shutdown"},
         "compat": {"deprecated-input": "accept", "unstable-output": "hide"},
@@ -178,3 +193,40 @@ def test_what_the_rows_allow_starts(qemu: Path | None, name: str) -> None:
 def test_accelerators_beside_each_other_that_are_none_are_all_named() -> None:
     document = {"machine": {"type": "q35", "accel": "tcg"}, "accels": [{"accel": "kvm:tcg", "bogus": 1}]}
     assert told(None, document) == ["accels[0].bogus", "accels", "accels[0].accel"]
+
+
+def test_devices_on_the_channels_of_s390x_have_addresses_of_their_own() -> None:
+    try:
+        schema = schema_for(find_qemu("s390x").path)
+    except QemuNotFound:
+        pytest.skip("there is no QEMU for s390x")
+    document = {
+        "machine": {"type": "s390-ccw-virtio"},
+        "devices": [
+            {"driver": "virtio-rng-ccw", "devno": "fe.0.0001"},
+            {"driver": "virtio-balloon-ccw", "devno": "fe.0.0001"},
+            {"driver": "virtio-rng-ccw", "devno": "fe.4.0001"},
+            {"driver": "virtio-rng-ccw", "devno": "fe.0.1"},
+            {"driver": "virtio-rng-ccw", "bus": "pci.0"},
+        ],
+    }
+    with pytest.raises(InvalidMachine) as refusal:
+        check_document(document, schema)
+    paths = {problem.path for problem in refusal.value.problems}
+    assert paths == {"devices[1].devno", "devices[2].devno", "devices[3].devno", "devices[4].bus"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-smp", "12", "-numa", "node,cpus=0-3,cpus=8-11", "-numa", "node,cpus=4-7"],
+        ["-spice", "port=5901,disable-ticketing=on,tls-channel=main,tls-channel=inputs,plaintext-channel=record"],
+    ],
+)
+def test_what_is_given_several_times_is_imported_checked_and_printed_as_it_was(words: list[str]) -> None:
+    schema = schema_for()
+    if words[0] == "-spice" and schema.option("spice") is None:
+        pytest.skip("this QEMU has no -spice")
+    document = import_argv(["qemu-system-x86_64", "-machine", "pc-i440fx-4.0", *words])
+    argv = document_to_argv(check_document(document, schema))
+    assert [word for word in argv if word not in ("-machine", "pc-i440fx-4.0")] == words

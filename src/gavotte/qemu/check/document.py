@@ -17,7 +17,7 @@ from gavotte.qemu.check.numa import check_numa
 from gavotte.qemu.check.sections import check_map, check_word
 from gavotte.qemu.check.step import check_props
 from gavotte.qemu.check.unique import check_unique
-from gavotte.qemu.check.words import open_names
+from gavotte.qemu.check.words import check_words, open_names
 from gavotte.qemu.props import Json, PropertyMap
 from gavotte.qemu.sections import SECTIONS, Document, Section
 from gavotte.qemu.shape import check_shape, entries_of
@@ -40,6 +40,7 @@ def check_document(document: Document, schema: Schema) -> dict[str, Json]:
     malformed = _check_shape(document, inspection)
     checked = {name: _check_section(name, value, malformed, inspection) for name, value in document.items()}
     open_names(checked.get("options"), inspection.names)
+    check_words(checked.get("options"), inspection)
     _check_names(inspection)
     check_buses(checked, inspection)
     check_accels(checked, inspection)

@@ -15,7 +15,7 @@ from gavotte.qemu.check.rule import Rule, check_rule
 from gavotte.qemu.props import PropertyMap
 from gavotte.qemu.schema.model import DeviceType
 
-__all__ = ["CHARDEV_ALIASES", "DEVICES", "OPTIONS", "check_device_rules", "check_option_rules"]
+__all__ = ["CHARDEV_ALIASES", "DEVICES", "OPTIONS", "WORDS", "check_device_rules", "check_option_rules"]
 
 
 def _same(rule: Rule, *names: str) -> dict[str, Rule]:
@@ -67,7 +67,9 @@ _FAMILIES: Final[Mapping[str, Rule]] = {
     "base-pci-bridge": Rule(never=("romfile",)),
     # css_devid_set in QEMU's hw/core/qdev-properties-system.c
     "usb-device": Rule(forms={"port": (r"\d+(\.\d+)*", "a port such as '1', or '1.2' behind a hub")}),
-    "ccw-device": Rule(forms={"devno": (r"[0-9a-fA-F]{1,2}\.[0-3]\.[0-9a-fA-F]{1,4}", "an address such as fe.0.0001")}),
+    "ccw-device": Rule(
+        forms={"devno": (r"(?i)(?!ff)[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}", "an address such as fe.0.0001")}
+    ),
 }
 
 _INPUT = ("accept", "reject", "crash")
@@ -89,6 +91,21 @@ _BOARD = ("manufacturer", "version", "serial", "asset")
 def _keys(*keys: str, needs: tuple[str, ...] = ()) -> Rule:
     return Rule(keys=frozenset(keys), needs=needs)
 
+
+# What a word is made a chardev of (qemu_chr_parse_compat in QEMU's chardev/char.c, and what stands before it).
+_CHARDEV_WORD: Final = (
+    r"(mon:)?(none|null|pty(:.*)?|msmouse|wctablet|braille|testdev|stdio|vc(:.*)?|con:|COM\d+|/dev/.*"
+    r"|(chardev|file|pipe|tcp|telnet|tn3270|websocket|udp|unix):.*)(,.*)?",
+    "a back end such as stdio, or chardev:ID",
+)
+# QEMU's util/keyval.c takes no key without a value. A doubled comma is one of the value's own.
+_KEYVAL_WORD: Final = (r"\{.*|([^,]|,,)*(,[^,=]+=([^,]|,,)*)*,?", "each key with its value, as in key=value,")
+
+# By the option: what has no section of its own, and is passed on as it is.
+WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    **dict.fromkeys(("debugcon", "monitor", "parallel", "qmp", "qmp-pretty", "serial"), _CHARDEV_WORD),
+    **dict.fromkeys(("M", "audiodev", "boot", "compat", "display", "machine", "smp"), _KEYVAL_WORD),
+}
 
 # By the option, and the value of the key in _TAGS where there is one. QEMU's chardev/, hw/9pfs/, hw/smbios/smbios.c,
 # hw/acpi/core.c, system/vl.c, system/rtc.c.
@@ -119,6 +136,7 @@ OPTIONS: Final[Mapping[tuple[str, str], Rule]] = {
     ("fsdev", "proxy"): Rule(one_of=("socket", "sock_fd")),
     ("fw_cfg", ""): Rule(needs=("name",), one_of=("file", "string", "gen_id")),
     ("m", ""): Rule(brings={"slots": "maxmem"}),
+    ("machine", "kvm"): Rule(words=dict.fromkeys(("kernel-irqchip", "kernel_irqchip"), ("on", "off", "split"))),
     ("mon", ""): Rule(needs=("chardev",), words={"mode": ("readline", "control")}),
     ("option-rom", ""): Rule(needs=("romfile",)),
     ("rtc", ""): Rule(
@@ -157,7 +175,13 @@ OPTIONS: Final[Mapping[tuple[str, str], Rule]] = {
 }
 
 # The key whose value says which row of an option holds.
-_TAGS: Final = {"accel": "accel", "chardev": "backend", "fsdev": "fsdriver", "smbios": "type"}
+_TAGS: Final = {
+    "accel": "accel",
+    "chardev": "backend",
+    "fsdev": "fsdriver",
+    "machine": "accel",
+    "smbios": "type",
+}
 
 # Other spellings that -chardev of some versions knows (chardev_alias_table in QEMU's chardev/char.c).
 CHARDEV_ALIASES: Final = {"tty": "serial", "parport": "parallel"}

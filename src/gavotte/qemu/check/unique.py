@@ -15,6 +15,7 @@ _ONCE: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
     ("boot index", (("devices", "bootindex"), ("option-roms", "bootindex"))),
     ("fw_cfg name", (("fw_cfg", "name"),)),
     ("NUMA node", (("numa", "nodeid"),)),
+    ("device number", (("devices", "devno"),)),
     ("memory backend", (("numa", "memdev"),)),
 )
 

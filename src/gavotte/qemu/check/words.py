@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Final, get_args
 
+from gavotte.qemu.check.inspection import Inspection, shown
 from gavotte.qemu.check.names import Names, Space
+from gavotte.qemu.check.rules import WORDS
 from gavotte.qemu.props import Json
 
-__all__ = ["open_names", "options_of"]
+__all__ = ["check_words", "open_names", "options_of"]
 
 # The options that define something, and where. What is made by a short form has an id that QEMU picks.
 _DEFINES: Final[dict[str, tuple[Space, ...]]] = {
@@ -69,6 +71,14 @@ def open_names(options: Json, names: Names) -> None:
                 names.defined.setdefault((space, name), "options")
             if not found:
                 names.open.add(space)
+
+
+def check_words(options: Json, inspection: Inspection) -> None:
+    """Reports words that their option can't take, of the options that are known."""
+    for index, (option, value) in enumerate(options_of(options)):
+        form = WORDS.get(option)
+        if form and not re.fullmatch(form[0], value, re.DOTALL):
+            inspection.report(f"options[{index}]", f"-{option} wants {form[1]} not {shown(value)}")
 
 
 def options_of(options: Json) -> Iterator[tuple[str, str]]:

@@ -96,6 +96,10 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("devices[0].id", devices(PORT | {"id": "port"})),
     ("devices[1].bus", devices({"driver": "virtio-balloon-pci"}, {"driver": "virtio-rng-pci", "bus": "uzb.0"})),
     ("devices[0].max-bytes", devices({"driver": "virtio-rng-pci", "max-bytes": -2})),
+    ("devices[0]", devices({"driver": "virtio-rng-device"})),
+    ("devices[0]", devices({"driver": "sd-card"})),
+    ("devices[0]", devices({"driver": "nvme-ns", "drive": "b"})),
+    ("devices[0]", devices({"driver": "virtio-rng-pci", "addr": "0.3"})),
     ("numa", {"numa": [{"type": "node"}]}),
     ("numa", {"objects": [RAM], "numa": [NUMA], "memory": {"size": "256M"}}),
     ("monitors[0].chardev", {"monitors": [{"chardev": 5}]}),
@@ -157,6 +161,16 @@ GOOD: dict[str, dict[str, Any]] = {
             ["-display", "none"],
         ]
     },
+    "buses with names of their own": devices(
+        {"driver": "nvme", "id": "n", "serial": "x"},
+        {"driver": "nvme-ns", "bus": "n", "drive": "b"},
+        {"driver": "sdhci-pci", "id": "s"},
+        {"driver": "sd-card", "bus": "sd-bus"},
+        {"driver": "isa-fdc", "id": "f"},
+        {"driver": "floppy", "bus": "f.0"},
+        {"driver": "tpci200"},
+        {"driver": "ipoctal232"},
+    ),
     "settings": {
         "action": {"panic": "none", "reboot": "shutdown"},
         "compat": {"deprecated-input": "accept", "unstable-output": "hide"},
@@ -200,7 +214,7 @@ def test_devices_on_the_channels_of_s390x_have_addresses_of_their_own() -> None:
         schema = schema_for(find_qemu("s390x").path)
     except QemuNotFound:
         pytest.skip("there is no QEMU for s390x")
-    document = {
+    document: dict[str, Any] = {
         "machine": {"type": "s390-ccw-virtio"},
         "devices": [
             {"driver": "virtio-rng-ccw", "devno": "fe.0.0001"},

@@ -21,15 +21,20 @@ from gavotte.qemu.schema.model import DeviceType
 
 __all__ = ["check_buses", "check_hot_bus"]
 
-# The kind of bus that a device sits on, by an ancestor of its type.
+# The kind of bus that a device sits on, by its type or an ancestor of it.
 _SITS_ON: Final = {
     "ccw-device": "ccw",
+    "floppy": "floppy",
     "hda-codec": "hda",
     "ide-device": "ide",
+    "ipack-device": "ipack",
     "isa-device": "isa",
+    "nvme-ns": "nvme",
     "pci-device": "pci",
     "scsi-device": "scsi",
+    "sd-card": "sd",
     "usb-device": "usb",
+    "virtio-device": "virtio",
     "virtio-serial-port": "virtio-serial",
 }
 
@@ -40,6 +45,10 @@ _BRINGS: Final = re.compile(
     r"|(?P<usb>qemu-xhci|nec-usb-xhci|usb-ehci|.*-usb-(?:ehci|uhci)\d*$|pci-ohci|.*ohci)"
     r"|(?P<ide>ich9-ahci|ahci|piix[34]-ide|cmd646-ide|via-ide|sii3112)"
     r"|(?P<hda>intel-hda|ich9-intel-hda)"
+    r"|(?P<floppy>isa-fdc)"
+    r"|(?P<ipack>tpci200)"
+    r"|(?P<nvme>nvme$)"
+    r"|(?P<sd>sdhci-pci)"
 )
 
 # How many buses a device brings, where it isn't one, by its type's name.
@@ -49,6 +58,9 @@ _COUNTS: Final = {
     **dict.fromkeys(("cmd646-ide", "piix3-ide", "piix4-ide", "sii3112", "via-ide"), 2),
 }
 _UNKNOWN_COUNT: Final = 8
+
+# What QEMU calls a bus, where that isn't the device's id with a dot and a number.
+_NAMED: Final = {"nvme": "{id}", "sd": "sd-bus"}
 
 # The highest numbers of what sits on a SCSI bus, by how the name of the device that brings it begins (`SCSIBusInfo` in
 # QEMU's hw/scsi/). Those of other devices aren't known.
@@ -69,8 +81,10 @@ _EVERYWHERE: Final = {"main-system-bus": ""}
 # How QEMU names a bus, before a dot and a number, where the device that brings it has no id: as its type, in lower
 # case. The kinds of other buses aren't known, nor which devices bring them.
 _UNNAMED: Final = {
+    "floppy-bus": "floppy",
     "hda": "hda",
     "ide": "ide",
+    "industrypack": "ipack",
     "pci": "pci",
     "scsi": "scsi",
     "usb-bus": "usb",
@@ -136,7 +150,7 @@ class _Topology:
         device = self._inspection.schema.device(driver) if isinstance(driver, str) else None
         if device is None:
             return
-        kind = next((kind for ancestor, kind in _SITS_ON.items() if ancestor in device.parents), "")
+        kind = next((kind for above, kind in _SITS_ON.items() if above in (device.name, *device.parents)), "")
         bus = self._find_bus(device, kind, props, path)
         if bus and bus.kind == kind:
             self._occupy(bus, device, props, path)
@@ -227,6 +241,7 @@ class _Topology:
             count = _COUNTS.get(device.name, 1 if kind else _UNKNOWN_COUNT)
             buses = [_brought(kind, device, props, path) for _ in range(count)]
             names = [f"{name}.{n}" for n in range(count)] if isinstance(name, str) else [f"without a name, {path}"]
+            names = [_NAMED[kind].format(id=name)] if kind in _NAMED else names
         if not isinstance(name, str):
             self._unnamed.add(buses[0].kind)
         for each, bus in zip(names, buses, strict=False):

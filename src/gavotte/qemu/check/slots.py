@@ -28,7 +28,8 @@ class PciSlots:
     def __init__(self, slots: int = _SLOTS, taken: Iterable[tuple[int, int]] = (), owner: str = "the bus") -> None:
         self._slots = slots
         self._owner = owner
-        self._taken = {place: _Function("the machine", True) for place in taken}
+        # What a machine has at its slot 0 is the host bridge, with one function.
+        self._taken = {place: _Function("the machine", place != (0, 0)) for place in taken}
 
     def take(self, device: DeviceType, props: PropertyMap, path: str) -> str:
         """Gives the problem of this device with its place, empty if there is none."""

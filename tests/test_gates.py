@@ -267,7 +267,7 @@ def test_a_bad_habit_is_found() -> None:
 
 def test_a_size_is_put_into_words_by_one_function() -> None:
     """`text.size_text`, or `rough_size`: `{size >> 20}M` drops what isn't a whole number of them."""
-    own_form = re.compile(r">> ?[1-4]0\}[KMGT]")
+    own_form = re.compile(r">> ?[1-4]0\} ?[KMGT]")
     places = [name_of(path) for path in python_files("src") if own_form.search(path.read_text(encoding="utf-8"))]
     assert places == ["src/gavotte/text.py"]
 

@@ -34,6 +34,7 @@ from gavotte.guest.replies import (
 )
 from gavotte.guest.stale import StaleFilter
 from gavotte.qmp.link import Link
+from gavotte.text import rough_size
 
 __all__ = ["Channel"]
 
@@ -258,7 +259,7 @@ class Channel:
         except (TypeError, ValueError):
             raise UsageError("what it was given can't be sent to the guest", path=operation, hint="give text") from None
         if len(frame) > agent.MAX_PAYLOAD:
-            raise UsageError(f"{len(frame)} bytes of argv and env are more than a guest takes", path=operation)
+            raise UsageError(f"{rough_size(len(frame))} of argv and env are more than a guest takes", path=operation)
         return frame
 
     async def send(self, frame: bytes) -> None:

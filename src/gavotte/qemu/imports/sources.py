@@ -14,7 +14,7 @@ from gavotte.qemu.imports.bash import read_script
 from gavotte.qemu.imports.launchers import names_qemu, program_at
 from gavotte.qemu.imports.logs import Start, starts_in_json, starts_in_log
 from gavotte.qemu.props import Json
-from gavotte.text import harmless
+from gavotte.text import harmless, size_text
 
 __all__ = ["CommandLine", "command_in_text", "command_of_process", "inherited_fds"]
 
@@ -40,7 +40,7 @@ def command_in_text(data: bytes, name: str) -> CommandLine:
     none, when there are several, and when a word of it can't be told without running the script.
     """
     if len(data) > MAX_BYTES:
-        raise UsageError(f"{name} is larger than {MAX_BYTES >> 20} MiB, so it is surely not a command line")
+        raise UsageError(f"{name} is larger than {size_text(MAX_BYTES)}, so it is surely not a command line")
     text = os.fsdecode(data)
     if "\0" in text:
         return CommandLine(tuple(text.removesuffix("\0").split("\0")))
@@ -67,7 +67,7 @@ def _of_script(data: bytes) -> Iterator[CommandLine]:
     if not names_qemu(os.fsdecode(data), anywhere=True):
         return
     if len(data) > _MAX_SCRIPT:
-        raise UsageError(f"a script of more than {_MAX_SCRIPT >> 20} MiB isn't read", hint=_VERBATIM)
+        raise UsageError(f"a script of more than {size_text(_MAX_SCRIPT)} isn't read", hint=_VERBATIM)
     notes = (
         [] if b"\r\n" not in data else ["its lines end in CR LF, of which bash would take the CR for a part of words"]
     )

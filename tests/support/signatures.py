@@ -44,7 +44,7 @@ def parameters_of(name: str, function: Any) -> list[str]:
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD and "Unpack" in str(parameter.annotation):
             (options,) = typing.get_args(typing.get_type_hints(function)[parameter.name])
-            found += options.__optional_keys__
+            found += sorted(options.__optional_keys__)  # as all processes that run the tests have to agree on
         elif parameter.name not in ("self", "cls"):
             found.append(parameter.name)
     return found

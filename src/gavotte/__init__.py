@@ -17,10 +17,11 @@ from gavotte import errors
 from gavotte.errors import *  # noqa: F403  # the tree of errors is public, whole
 
 if TYPE_CHECKING:
-    from gavotte.faces.api import Process, Reader, Sandbox, Writer
+    from gavotte.faces.api import Sandbox
     from gavotte.faces.executor import Executor
     from gavotte.faces.mapping import map
     from gavotte.faces.pool import Pool
+    from gavotte.faces.process import Process, Reader, Writer
     from gavotte.guest.command import AsyncProcess, InputStream, OutputStream
     from gavotte.hypervisor.devices import (
         Balloon,
@@ -68,10 +69,10 @@ _HOMES = {
     "Passt": "gavotte.hypervisor.devices",
     "Pool": "gavotte.faces.pool",
     "Port": "gavotte.hypervisor.devices",
-    "Process": "gavotte.faces.api",
+    "Process": "gavotte.faces.process",
     "PvPanic": "gavotte.hypervisor.devices",
     "Raw": "gavotte.hypervisor.devices",
-    "Reader": "gavotte.faces.api",
+    "Reader": "gavotte.faces.process",
     "Result": "gavotte.sandbox.result",
     "Rng": "gavotte.hypervisor.devices",
     "Sandbox": "gavotte.faces.api",
@@ -87,7 +88,7 @@ _HOMES = {
     "VmGenId": "gavotte.hypervisor.devices",
     "Vsock": "gavotte.hypervisor.devices",
     "Watchdog": "gavotte.hypervisor.devices",
-    "Writer": "gavotte.faces.api",
+    "Writer": "gavotte.faces.process",
     "map": "gavotte.faces.mapping",
 }
 

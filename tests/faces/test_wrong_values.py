@@ -18,8 +18,8 @@ from typing import Any, cast
 import pytest
 
 import gavotte
-from gavotte.faces.api import Process, Writer
 from gavotte.faces.loop import call
+from gavotte.faces.process import Process, Writer
 from gavotte.guest.channel import Channel
 from gavotte.guest.command import AsyncProcess
 from gavotte.sandbox.lifecycle import AsyncSandbox, State

@@ -21,7 +21,8 @@ def public_functions() -> Iterator[tuple[str, Any]]:
         if inspect.isfunction(value):
             yield name, value
         elif name not in errors.__all__:
-            for member, raw in vars(value).items():
+            own = [base for base in value.__mro__ if base.__module__.startswith("gavotte")]
+            for member, raw in {name: raw for base in reversed(own) for name, raw in vars(base).items()}.items():
                 function = getattr(raw, "__func__", raw)
                 if inspect.isfunction(function) and (not member.startswith("_") or member == "__init__"):
                     yield f"{name}.{member}", function

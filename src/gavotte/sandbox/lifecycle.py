@@ -9,22 +9,18 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import MappingProxyType
-from typing import Literal, Self, Unpack, overload
+from typing import Self, Unpack
 
 from gavotte.arguments import (
-    BytesLike,
-    StrPath,
     check_flag,
     check_number,
     check_seconds,
     check_text,
-    check_timeout,
-    wrong,
 )
 from gavotte.compat import override
 from gavotte.errors import ForeignProcess, GavotteError, StateError
 from gavotte.guest.channel import Channel
-from gavotte.guest.command import LAST_SIGNAL, AsyncProcess, InputStream, check_size
+from gavotte.guest.command import LAST_SIGNAL, AsyncProcess
 from gavotte.guest.replies import EndedCommand
 from gavotte.hypervisor.devices import Device, Latent
 from gavotte.hypervisor.interface import VmState
@@ -34,18 +30,18 @@ from gavotte.qemu.pids import process_state
 from gavotte.sandbox.accel import choose_accel, note_emulation
 from gavotte.sandbox.artifacts import Artifacts, find_artifacts
 from gavotte.sandbox.boot import attach_machine
+from gavotte.sandbox.commands import Commands
 from gavotte.sandbox.ending import end_commands
 from gavotte.sandbox.growth import Size, check_growth, resize
 from gavotte.sandbox.headstart import Headstart
 from gavotte.sandbox.kept import Kept
-from gavotte.sandbox.options import CommandOptions, SandboxOptions, check_command
+from gavotte.sandbox.options import SandboxOptions
 from gavotte.sandbox.phases import Phases
 from gavotte.sandbox.renewal import shift_clock
-from gavotte.sandbox.result import MAX_OUTPUT, Result, check_input, in_text, run_to_end
 from gavotte.sandbox.spec import Spec, make_spec
 from gavotte.sandbox.start import Starter
 from gavotte.sandbox.store import UNFINISHED, RunDirectory, run_root, sweep
-from gavotte.sandbox.words import check_argv, check_name
+from gavotte.sandbox.words import check_name
 
 __all__ = ["AsyncSandbox", "State"]
 
@@ -61,7 +57,7 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
-class AsyncSandbox:
+class AsyncSandbox(Commands):
     """A virtual machine to run commands in. Nothing of the host is in it.
 
         async with AsyncSandbox(memory="256M", cpus=2) as box:
@@ -293,140 +289,6 @@ class AsyncSandbox:
         """The last of what the guest wrote to its console."""
         return self._vm.console if self._vm else ""
 
-    # commands
-
-    @overload
-    async def spawn(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        stdin: Literal[True],
-        tty: tuple[int, int] | None = None,
-        retain: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> AsyncProcess[InputStream]: ...
-
-    @overload
-    async def spawn(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        stdin: bool = False,
-        tty: tuple[int, int],
-        retain: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> AsyncProcess[InputStream]: ...
-
-    @overload
-    async def spawn(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        stdin: Literal[False] = False,
-        tty: None = None,
-        retain: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> AsyncProcess[None]: ...
-
-    @overload
-    async def spawn(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        stdin: bool = False,
-        tty: tuple[int, int] | None = None,
-        retain: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> AsyncProcess: ...
-
-    async def spawn(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        stdin: bool = False,
-        tty: tuple[int, int] | None = None,
-        retain: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> AsyncProcess:
-        """Start a command; gives it as soon as it runs. Its output must be read, or it waits when a window is full.
-
-        `argv` is a sequence of words, text or paths. With `stdin` it can be written to.
-        `env` is added to what a login would set; `cwd` defaults to the user's home; `user` is NAME, UID, NAME:GROUP
-        or UID:GID and defaults to root; `tty` gives it a terminal of (rows, columns) instead of three pipes. `retain`
-        is for a kept sandbox: no output is lost when another process takes it over, see `attach`.
-        Raises CommandNotStarted, UsageError, StateError, GuestError.
-        """
-        words, command = check_argv(argv), check_command(options)
-        open_stdin, size = check_flag(stdin, "stdin") or tty is not None, _check_tty(tty)
-        check_flag(retain, "retain")
-        return await self._running().spawn(words, **command, stdin=open_stdin, tty=size, retain=retain)
-
-    @overload
-    async def run(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        input: BytesLike | None = None,
-        timeout: float | None = None,
-        max_output: int = MAX_OUTPUT,
-        text: Literal[False] = False,
-        check: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> Result[bytes]: ...
-
-    @overload
-    async def run(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        input: str | None = None,
-        timeout: float | None = None,
-        max_output: int = MAX_OUTPUT,
-        text: Literal[True],
-        check: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> Result[str]: ...
-
-    @overload
-    async def run(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        input: None = None,
-        timeout: float | None = None,
-        max_output: int = MAX_OUTPUT,
-        text: bool,
-        check: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> Result[bytes] | Result[str]: ...
-
-    async def run(
-        self,
-        argv: Sequence[StrPath],
-        *,
-        input: BytesLike | str | None = None,
-        timeout: float | None = None,
-        max_output: int = MAX_OUTPUT,
-        text: bool = False,
-        check: bool = False,
-        **options: Unpack[CommandOptions],
-    ) -> Result[bytes] | Result[str]:
-        """Run a command to its end and give its output. `argv`, `env`, `cwd` and `user` are those of `spawn`.
-
-        With `text`, `input` and output are text in UTF-8; newlines stay as they are. Raises CommandTimeout after
-        `timeout` seconds, when the command and all it started have been ended; GuestError when it writes more than
-        `max_output` bytes to one stream, or what is no UTF-8; with `check`, CommandFailed for a status other than 0.
-        """
-        words, command, data = check_argv(argv), check_command(options), check_input(input, text)
-        seconds = check_timeout(timeout)
-        check_number(max_output, 0, None, "max_output")
-        check_flag(check, "check")
-        starting = self._running().spawn(words, **command, stdin=data is not None)
-        result = await run_to_end(starting, words[0], data, seconds, max_output)
-        if check:
-            result.check()
-        return in_text(result) if text else result
-
     # the machine
 
     async def pause(self) -> None:
@@ -521,17 +383,10 @@ class AsyncSandbox:
             raise StateError(f"{self.name} is {self.state.value}; {way.get(self.state, 'make another')}")
         return self._channel
 
+    @override
     def _running(self) -> Channel:
         """The line to the agent, which wouldn't answer while the guest stands still."""
         channel = self._started()
         if self.paused:
             raise StateError(f"{self.name} is paused", hint="resume it first")
         return channel
-
-
-def _check_tty(tty: object) -> tuple[int, int] | None:
-    if tty is None:
-        return None
-    if not isinstance(tty, tuple | list) or len(tty) != 2:
-        raise wrong(tty, "a terminal's size", "tty", hint="give (rows, columns)")
-    return check_size(tty[0], tty[1], ("tty[0]", "tty[1]"))

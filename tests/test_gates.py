@@ -265,6 +265,48 @@ def test_a_bad_habit_is_found() -> None:
     assert len(bad_habits(ast.parse(code))) == 4
 
 
+def dropped_tasks(tree: ast.Module) -> list[int]:
+    """The lines that begin a task which nobody holds: a loop refers to its tasks weakly, and can't end what is lost."""
+    groups = {
+        item.optional_vars.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AsyncWith)
+        for item in node.items
+        if isinstance(item.optional_vars, ast.Name) and "TaskGroup" in ast.unparse(item.context_expr)
+    }
+    nodes = list(ast.walk(tree))
+    dropped = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    held = {node.func for node in nodes if isinstance(node, ast.Call) and node not in dropped}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("create_task", "ensure_future")
+        and node not in held
+        and not (isinstance(node.value, ast.Name) and node.value.id in groups)
+    ]
+
+
+@pytest.mark.parametrize("path", python_files("src", "bench", "tools"), ids=name_of)
+def test_a_task_is_held_by_who_begins_it(path: Path) -> None:
+    assert dropped_tasks(tree_of(path)) == []
+
+
+def test_a_dropped_task_is_found() -> None:
+    code = """
+async def f():
+    loop.create_task(x())
+    asyncio.ensure_future(x())
+    loop.call_soon_threadsafe(loop.create_task, x())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(x())
+    keep(loop.create_task(x()))
+    task = asyncio.create_task(x())
+    return asyncio.ensure_future(x())
+"""
+    assert dropped_tasks(ast.parse(code)) == [3, 4, 5]
+
+
 def test_a_size_is_put_into_words_by_one_function() -> None:
     """`text.size_text`, or `rough_size`: `{size >> 20}M` drops what isn't a whole number of them."""
     own_form = re.compile(r">> ?[1-4]0\} ?[KMGT]")

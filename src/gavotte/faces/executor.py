@@ -146,6 +146,11 @@ class Executor(concurrent.futures.Executor):
         self._shut = True
         begin(self._terminate())
 
+    def __del__(self) -> None:
+        pool: AsyncPool | None = getattr(self, "_pool", None)  # none when the options were refused
+        if pool is not None and pool.is_open() and pool.is_ours():
+            begin(pool.close())  # nothing runs in it: a call refers to its executor
+
     def _take_no_more(self) -> None:
         with self._lock:
             self._shut = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import os
 import threading
@@ -21,7 +22,23 @@ class LoopThread:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
+        self.begun: set[asyncio.Task[Any]] = set()  # nobody waits for these, and a loop refers to its tasks weakly
         threading.Thread(target=self.loop.run_forever, name="gavotte", daemon=True).start()
+
+    def begin(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Make it a task. To be called on the thread."""
+        task = self.loop.create_task(coroutine)
+        self.begun.add(task)
+        task.add_done_callback(self.begun.discard)
+
+    async def finish(self) -> None:
+        """Let what was begun end, for some seconds; then cancel all tasks that are left, and wait for their end."""
+        if self.begun:
+            await asyncio.wait(self.begun, timeout=_CLEAN_UP)
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=_CLEAN_UP)
 
 
 _lock = threading.Lock()
@@ -70,8 +87,8 @@ def call(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def begin(coroutine: Coroutine[Any, Any, Any]) -> None:
     """Start a coroutine on the private loop and don't wait for it."""
-    loop = _current().loop
-    loop.call_soon_threadsafe(loop.create_task, coroutine)
+    thread = _current()
+    thread.loop.call_soon_threadsafe(thread.begin, coroutine)
 
 
 def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
@@ -81,8 +98,17 @@ def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
 def _forget() -> None:
     """In a forked child: the lock may be held by a thread that isn't there."""
     global _lock, _thread
+    if _thread is not None:  # its tasks go on in the parent: here, nobody is to be told that they never end
+        _thread.loop.set_exception_handler(lambda *_: None)
     _lock = threading.Lock()
     _thread = None
 
 
+def _finish() -> None:
+    """At the program's end, after all that was registered later: what closes pools and sandboxes."""
+    if _thread is not None and _thread.pid == os.getpid():
+        call(_thread.finish())
+
+
+atexit.register(_finish)
 os.register_at_fork(after_in_child=_forget)

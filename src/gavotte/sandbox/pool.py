@@ -112,7 +112,7 @@ class AsyncPool:
             raise StateError("the pool is closed", hint="make another")
         if self._feeder is None:
             self._admission = self._admission or Admission.here()
-            self._feeder = asyncio.get_running_loop().create_task(self._feed(self._admission))
+            self._feeder = _keep(_feeders, self._feed(self._admission))
 
     async def ready(self, timeout: float | None = None) -> None:
         """Wait until `size` are ready. Raises what keeps them from starting, and PoolBusy after `timeout` seconds."""
@@ -373,6 +373,11 @@ async def _end(box: AsyncSandbox) -> None:
         await box.vm.stop(force=True)
     finally:
         await box.close()
+
+
+# A loop itself refers to its tasks only weakly, and a feeder that has nothing to do waits for its own pool alone:
+# without these references, a pool that nobody refers to any more would be collected together with its pending feeder.
+_feeders: set[asyncio.Task[None]] = set()
 
 
 def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -315,7 +315,6 @@ def test_online_tells_what_there_is_and_leaves_a_guest_of_the_same_size_as_it_is
     assert first == {
         "cpus": os.sysconf("SC_NPROCESSORS_ONLN"),
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "block_size": 0,  # no memory can be plugged here
         "root_size": first["root_size"],
     }
     assert int(line.run("df", "-B1", "--output=size", "/").stdout.split()[-1]) == first["root_size"]

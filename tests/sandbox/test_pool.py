@@ -290,7 +290,7 @@ def test_too_little_memory_is_told_when_nothing_of_the_pool_is_in_use(monkeypatc
         ({"name": "x"}, "name"),
         ({"keep": True, "name": "x"}, "name"),
         ({"memory": "lots"}, "memory"),
-        ({"warm": ["true"]}, "argv"),
+        ({"warm": ["true"]}, r"warm\[0\]"),
     ],
 )
 def test_bad_options_are_refused_at_once(options: dict[str, object], path: str) -> None:

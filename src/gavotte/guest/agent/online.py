@@ -33,7 +33,7 @@ def bring_online(cpus: int | None = None) -> Json:
         turn_processors(cpus)
     for switch in glob.glob(f"{MEMORY}/memory[0-9]*/state"):
         turn(switch, "offline", "online_movable", "online")
-    return {"cpus": os.sysconf("SC_NPROCESSORS_ONLN"), "memory": total_memory(), "block_size": block_size()}
+    return {"cpus": os.sysconf("SC_NPROCESSORS_ONLN"), "memory": total_memory()}
 
 
 def turn_processors(wanted: int | None) -> None:
@@ -65,11 +65,3 @@ def turn(switch: str, now: str, *wanted: str) -> None:
 def total_memory() -> int:
     """MemTotal of /proc/meminfo, in bytes (sysinfo(2))."""
     return os.sysconf("SC_PHYS_PAGES") * PAGE
-
-
-def block_size() -> int:
-    """Bytes of a memory block, the unit in which memory comes and goes; 0 where the kernel can't plug memory."""
-    try:
-        return int(read_file(f"{MEMORY}/block_size_bytes"), 16)
-    except OSError:
-        return 0

@@ -45,6 +45,11 @@ READ: dict[str, str | bytes] = {
     "several in one line": "A=1 B=2$A; C=$B$A\nqemu-system-x86_64 $A $B $C",
     "export": "export M=1G N='a b'\nexport M\nqemu-system-x86_64 -m $M \"$N\"",
     "declare -a": "declare -a ARGS=(-m 256M -smp 2)\nARGS+=(-display none)\nqemu-system-x86_64 \"${ARGS[@]}\"",
+    "a declaration has the values from before it":
+        "N=old\nexport N=new M=$N\ndeclare N=newer O=$N\nreadonly N=newest P=$N\nqemu-system-x86_64 $N $M $O $P",
+    "arrays of a declaration are set at once":
+        "N=a M=m\ndeclare -a N=(b c) M=$N O=($M $N)\nqemu-system-x86_64 $M ${O[@]}",
+    "set in front of nothing": "A=1\nE=\nA=2 $E\nB=3 $E $E\nqemu-system-x86_64 $A $B",
     "readonly": "readonly M=1\nqemu-system-x86_64 -m $M",
     "an empty array": "A=()\nqemu-system-x86_64 -m 1 \"${A[@]}\" ${A[@]} ${A[*]} \"${A[*]}\"",
     "an array in every form":
@@ -100,6 +105,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "subshell around it": ("(qemu-system-x86_64 -m 1)", "1: a subshell is around"),
     "group": ("A=1\n{ A=2; }\nqemu-system-x86_64 $A", r"3: \$A .*a group"),
     "function": ("f() { A=2; }\nA=1\nf\nqemu-system-x86_64 $A", "3: the function f is called"),
+    "function of a launcher's name":
+        ("sudo() { \"$@\" -S; }\nsudo qemu-system-x86_64 -m 1", "2: the function sudo is called"),
+    "function of QEMU's name":
+        ("qemu-system-x86_64() { echo x; }\nqemu-system-x86_64 -m 1", "2: the function qemu-system-x86_64 is called"),
     "function around it": ("main() {\n qemu-system-x86_64 -m 1\n}\nmain", "4: the function main is called"),
     "eval": ('C="qemu-system-x86_64 -m 1"\neval $C', "2: QEMU's name is among the words of eval"),
     "eval of something": ("A=1\neval 'A=2'\nqemu-system-x86_64 $A", "2: `eval A=2` changes what bash reads"),
@@ -124,6 +133,16 @@ REFUSED: dict[str, tuple[str, str]] = {
     "let": ("A=1\nlet A=2\nqemu-system-x86_64 -m $A", r"3: \$A"),
     "read": ("A=1\nread A\nqemu-system-x86_64 -m $A", r"3: \$A .*`read A` in line 2"),
     "printf -v": ("A=1\nprintf -v A 2\nqemu-system-x86_64 -m $A", r"3: \$A"),
+    "printf -v without a blank": ("A=1\nprintf -vA 2\nqemu-system-x86_64 -m $A", r"3: \$A .*`printf -vA 2` in line 2"),
+    "read -a without a blank": ("A=1\nread -raA <<< '2 3'\nqemu-system-x86_64 -m $A", r"3: \$A"),
+    "an octal index":
+        ("A=(0 1 2 3 4 5 6 7 8 9)\nqemu-system-x86_64 ${A[010]}", r"2: \$\{A\[010\]\} .*an expansion with an operator"),
+    "text that is an array":
+        ("declare -a A='(b c)'\nqemu-system-x86_64 ${A[@]}", r"2: \$\{A\[@\]\} .*text that may be read as an array"),
+    "set in front of sh's own commands":
+        ("#!/bin/sh\nA=1\nA=2 :\nqemu-system-x86_64 $A", r"4: \$A .*`A=2 :` in line 3"),
+    "set in front of sh's own commands in an if":
+        ("#!/bin/sh\nA=1\nif true; then A=2 :; fi\nqemu-system-x86_64 $A", r"4: \$A .*an `if` in line 3"),
     "tilde": ("I=~/a.iso\nqemu-system-x86_64 -hda ~/vms/disk.qcow2 -cdrom $I", "2: ~ has no value .*the home of who"),
     "tilde in an option": ("qemu-system-x86_64 -drive file=~/x", "1: ~ has no value"),
     "IFS": ("IFS=,\nA=a,b\nqemu-system-x86_64 $A", "1: IFS is a variable that changes how bash itself works"),
@@ -253,6 +272,9 @@ statement = st.one_of(
     st.builds("{}+={}".format, name, word),
     st.builds("{}=({} {})".format, name, word, word),
     st.builds("export {}={}".format, name, word),
+    st.builds("declare {}={} {}={}".format, name, word, name, word),
+    st.builds("{}={} $Z".format, name, word),
+    st.builds("printf -v{} %s {}".format, name, word),
     st.builds("true && {}={}".format, name, word),
     st.builds("if true; then {}={}; fi".format, name, word),
     st.builds("{}={} &".format, name, word),

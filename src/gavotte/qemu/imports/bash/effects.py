@@ -16,7 +16,7 @@ from gavotte.qemu.imports.bash.grammar import called, descendants, line_of, raw,
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-__all__ = ["MOVING", "Finder", "names_set", "set_by"]
+__all__ = ["MOVING", "Finder", "kept", "names_set", "set_by"]
 
 Finder: TypeAlias = Callable[[Sequence[str]], tuple[int, bool]]
 """Tells which of a command's words is the program that is started in the end, and whether that is a wanted one."""
@@ -28,6 +28,15 @@ MOVING: Final = frozenset({"cd", "pushd", "popd"})
 
 _SETTING: Final = frozenset(
     {"declare", "export", "getopts", "let", "local", "mapfile", "read", "readarray", "readonly", "typeset", "unset"}
+)
+
+# Options of other builtins whose value is the name of a variable.
+_NAMING: Final = {"printf": "-v", "wait": "-p"}
+_FLAGS = re.compile(r"-[A-Za-z]\w{0,99}")
+
+# Before these, sh keeps `name=value` (POSIX, 2.14 Special Built-In Utilities). Those that are refused aren't here.
+_KEEPING: Final = frozenset(
+    {":", "break", "continue", "exec", "exit", "export", "readonly", "return", "set", "shift", "times", "trap", "unset"}
 )
 
 # Builtins that make bash read something else, or otherwise.
@@ -82,12 +91,21 @@ def set_by(words: Sequence[str], functions: Collection[str], line: int) -> set[b
     if assigned:
         return {assigned[1].encode()}
     opened = {word[1:-1].encode() for word in arguments if re.fullmatch(r"\{\w+\}", word)}  # exec {fd}>file
-    if name in _SETTING or (name == "printf" and "-v" in arguments) or (name == "wait" and "-p" in arguments):
+    naming = _NAMING.get(name)
+    if name in _SETTING or (naming and any(word.startswith(naming) for word in arguments)):
         if any("$" in word or "`" in word for word in arguments):
             raise refused(f"`{name}` sets a variable whose name can't be told", line)
-        named = _NAME.findall(" ".join(arguments).encode("utf-8", "surrogateescape"))
+        behind = [word[at:] for word in arguments if _FLAGS.fullmatch(word) for at in range(2, len(word))]  # -vNAME
+        named = _NAME.findall(" ".join([*arguments, *behind]).encode("utf-8", "surrogateescape"))
         return {*opened, *named, b"REPLY", b"MAPFILE", b"OPTIND", b"OPTARG"}
     return opened | ({b"PWD", b"OLDPWD"} if name in MOVING else set())
+
+
+def kept(node: Node, name: str) -> set[bytes]:
+    """Gives the names of the variables that are set in front of a command, if that may be for good."""
+    if name not in _KEEPING:
+        return set()
+    return {found[0] for one in node.children if one.type == "variable_assignment" and (found := _NAME.match(raw(one)))}
 
 
 def _assigned(node: Node) -> set[bytes]:
@@ -124,7 +142,7 @@ def _by_command(construct: Node, node: Node, functions: Collection[str], find: F
         raise refused(f"{called(construct)} is around the command that starts QEMU", line)
     if at < len(words) and "$" in words[at]:
         raise refused(f"which command `{text_of(node)}` starts can't be told", line)
-    return set_by(words, functions, line)
+    return set_by(words, functions, line) | kept(node, words[0])
 
 
 def _bare(node: Node) -> str:

@@ -79,7 +79,7 @@ def parse(script: bytes) -> Node:
     if root.has_error:
         broken = next(node for node in descendants(root) if node.is_error or node.is_missing)
         raise refused(
-            f"this can't be read as bash: {text_of(broken) or 'a quote or a bracket is not closed'}",
+            f"this can't be read as bash: {text_of(broken) or 'a quote or a bracket is open, or the form is unusual'}",
             line_of(broken),
             hint=f"give the one command line behind: gavotte qemu import --; {TRACE}",
         )

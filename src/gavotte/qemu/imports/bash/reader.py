@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gavotte.errors import UsageError
-from gavotte.qemu.imports.bash.effects import MOVING, Finder, names_set, set_by
+from gavotte.qemu.imports.bash.effects import MOVING, Finder, kept, names_set, set_by
 from gavotte.qemu.imports.bash.grammar import (
     Untold,
     called,
@@ -31,6 +31,7 @@ _SHELLS = re.compile(
     rb"#![ \t]*(?:\S*/)?(?:env(?:[ \t]+-S)?[ \t]+(?:\S*/)?)?(bash|sh|dash)((?:[ \t]+-[euxv]+)*)[ \t]*(?:\n|$)"
 )
 _ASSIGNED = re.compile(rb"([A-Za-z_]\w*)(\+?)=", re.ASCII)
+_NAME = re.compile(rb"[A-Za-z_]\w*", re.ASCII)
 _END: Final = frozenset({"exit", "return", "logout"})
 
 
@@ -93,8 +94,10 @@ class _Reader:
         match node.type:
             case "comment" | ";" | "&" | "\n" | "function_definition":
                 return
-            case "variable_assignment" | "variable_assignments":
-                self._assignments(node)
+            case "variable_assignment":
+                self._assignments([node])
+            case "variable_assignments":
+                self._assignments(node.children)
             case "declaration_command":
                 self._declare(node)
             case "command":
@@ -141,12 +144,13 @@ class _Reader:
 
     # --- assignments ------------------------------------------------------------------------------------------------
 
-    def _assignments(self, node: Node) -> None:
-        nodes = [node] if node.type == "variable_assignment" else node.children
-        for one in nodes:
-            self._assign(one)
+    def _assignments(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            name, value, more = self._assigned(node)
+            self._variables.set(name, value, line_of(node), more=more)
 
-    def _assign(self, node: Node, *, argument: bool = False) -> bytes:
+    def _assigned(self, node: Node, *, argument: bool = False) -> tuple[bytes, Value, bool]:
+        """Gives the name, the value, and whether that is added to the old one."""
         line = line_of(node)
         found = _ASSIGNED.match(raw(node))
         value = node.child_by_field_name("value")
@@ -158,11 +162,9 @@ class _Reader:
         if value is None or value.start_byte != node.start_byte + found.end():
             if node.end_byte != node.start_byte + found.end():
                 raise refused(f"`{text_of(node)}` can't be read", line)
-            self._variables.set(name, b"", line, more=more)
-            return name
+            return name, b"", more
         self._pass_over(value)
-        self._variables.set(name, self._value(value, argument=argument), line, more=more)
-        return name
+        return name, self._value(value, argument=argument), more
 
     def _value(self, node: Node, *, argument: bool) -> Value:
         expander = Expander(self._variables, sh=self._sh)
@@ -185,20 +187,33 @@ class _Reader:
             self._sh and (flags or kind.type not in ("export", "readonly"))
         ):
             raise refused(f"`{text_of(node)}` gives a variable an attribute", line)
+        for name, value, more in self._declared(node, rest, arrays=b"-a" in flags):
+            self._variables.set(name, value, line, more=more)
+        if kind.type == "readonly" or b"-r" in flags:
+            for one in rest:
+                if one.type != "word":
+                    self._variables.protect(_NAME.findall(raw(one))[0])
+
+    def _declared(self, node: Node, rest: Sequence[Node], *, arrays: bool) -> list[tuple[bytes, Value, bool]]:
+        """Expands all words of a declaration before its variables are set. `name=(…)` is set at once, as bash does."""
+        found: list[tuple[bytes, Value, bool]] = []
         for one in rest:
             if one.type == "variable_assignment":
                 value = one.child_by_field_name("value")
                 if value is not None and value.type not in ("string", "raw_string", "word", "number") and self._sh:
-                    raise refused(f"shells differ in `{text_of(node)}`", line)
-                name = self._assign(one, argument=True)
-            elif one.type == "variable_name":
-                name = raw(one)
-                if b"-a" in flags:
-                    self._variables.set(name, "it is declared, and has no value before", line)
-            elif one.type != "word":
-                raise refused(f"`{text_of(node)}` sets a variable whose name can't be told", line)
-            if one.type != "word" and (kind.type == "readonly" or b"-r" in flags):
-                self._variables.protect(name)
+                    raise refused(f"shells differ in `{text_of(node)}`", line_of(node))
+                name, told, more = self._assigned(one, argument=True)
+                if isinstance(told, list):
+                    self._variables.set(name, told, line_of(one), more=more)
+                elif isinstance(told, bytes) and told.startswith(b"("):
+                    found.append((name, f"line {line_of(one)} declares it as text that may be read as an array", more))
+                else:
+                    found.append((name, told, more))
+            elif one.type == "variable_name" and arrays:
+                found.append((raw(one), "it is declared, and has no value before", False))
+            elif one.type not in ("variable_name", "word"):
+                raise refused(f"`{text_of(node)}` sets a variable whose name can't be told", line_of(node))
+        return found
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -227,9 +242,13 @@ class _Reader:
         if untold and (wanted or untold[0][0] <= at):
             raise untold[0][1].error()
         if wanted:
+            if called_first := self._functions.intersection(texts[: at + 1]):
+                raise refused(f"the function {min(called_first)} is called", line_of(node))
             yield Command(tuple(words[at:]), line_of(node), self._moved)
-        elif texts:
-            self._forget(set_by(texts, self._functions, line_of(node)), node)
+        elif not texts:  # what is in front of nothing is set as if it stood alone
+            self._assignments([child for child in node.children if child.type == "variable_assignment"])
+        else:
+            self._forget(set_by(texts, self._functions, line_of(node)) | kept(node, texts[0]), node)
             self._moved = " ".join(texts) if texts[0] in MOVING else self._moved
         name, arguments = (texts[0], texts[1:]) if texts else ("", [])
         self._ended = name in _END or (name == "exec" and any(not word.startswith("-") for word in arguments))

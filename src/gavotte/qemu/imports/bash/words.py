@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Expander"]
 
-_VARIABLE = re.compile(rb"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?:\[([@*]|\d{1,9})\])?\})", re.ASCII)
+_VARIABLE = re.compile(rb"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?:\[([@*]|0|[1-9]\d{0,8})\])?\})", re.ASCII)
 _PATTERN = re.compile(rb"[*?]|\[.*\]|[?*+@!]\(", re.DOTALL)
 _BRACES = re.compile(rb"\{.*(?:,|\.\.).*\}", re.DOTALL)
 _OPERATOR = re.compile(rb"""[ \t\n|&;()<>$`"']""")

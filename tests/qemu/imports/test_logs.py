@@ -105,6 +105,7 @@ def test_a_list_of_words_in_json_is_read() -> None:
         (f"2024-01-01 host vmm: starting {QEMU} -m 1", "QEMU's name is among the words of", "gavotte qemu import"),
         (f"ssh host '{QEMU} -m 1'", "QEMU's name is among the words of ssh", "gavotte qemu import"),
         (f"# {QEMU} -m 1", "QEMU is named in it, but in no command", "gavotte qemu import"),
+        (f"4711 {QEMU} -m 1 -blockdev {{driver:file}} -S", "JSON behind -blockdev has lost its quotes", "--pid"),
         (f"4711 {QEMU} disk.img -m 1", "no QEMU command line|can't be told|among the words", ""),
     ],
 )

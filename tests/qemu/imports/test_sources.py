@@ -47,6 +47,9 @@ def test_the_command_is_read_as_a_shell_reads_it(text: str) -> None:
         ("qemu-system-x86_64 -m $(free)", r"\$\(free\) has no value that can be told"),
         ("qemu-system-x86_64 -m $X", r"\$X has no value"),
         ('qemu-system-x86_64 "$@" -m 1', r"\$@ has no value"),
+        ("@echo off\r\nqemu-system-x86_64 -m 1\r\n", "it isn't a bash script"),
+        ("qemu-system-x86_64 -m 1 ^\r\n -S\r\n", "it isn't a bash script"),
+        ("vm:\n\t@qemu-system-x86_64 -m 1\n", "it isn't a bash script"),
         ("qemu-system-x86_64 -name 'a", "this can't be read as bash"),
     ],
 )

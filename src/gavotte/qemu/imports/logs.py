@@ -21,6 +21,7 @@ __all__ = ["Start", "starts_in_json", "starts_in_log"]
 _EXACT: Final = "gavotte qemu import --pid N reads the words of a process that runs"
 _VERBATIM: Final = "give the one command line behind: gavotte qemu import --"
 _OPTION = re.compile(r"--?[A-Za-z]")
+_UNQUOTED = re.compile(r'\{[^"}]')
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -131,6 +132,8 @@ def _joined(pieces: Sequence[str]) -> Start:
         at += 1
         if not _OPTION.match(word):
             raise UsageError(f"where the word {word!r} begins and ends can't be told from this line", hint=_EXACT)
+        if at < len(pieces) and _UNQUOTED.match(pieces[at]):
+            raise UsageError(f"the JSON behind {word} has lost its quotes", hint=_EXACT)
         words.append(word)
         name = word.lstrip("-")
         end = at + (name in VALUED)

@@ -22,6 +22,8 @@ MAX_BYTES: Final = 16 << 20
 
 _MAX_SCRIPT: Final = 1 << 20
 
+_OTHER = re.compile(rb"^[ \t]*@\w|[ \t]\^\r?$", re.MULTILINE)  # of Windows' batch files and of makefiles
+
 _VERBATIM: Final = "give the one command line behind: gavotte qemu import --"
 
 
@@ -68,6 +70,11 @@ def _of_script(data: bytes) -> Iterator[CommandLine]:
         return
     if len(data) > _MAX_SCRIPT:
         raise UsageError(f"a script of more than {size_text(_MAX_SCRIPT)} isn't read", hint=_VERBATIM)
+    if other := _OTHER.search(data):
+        line = data.count(b"\n", 0, other.start()) + 1
+        raise UsageError(
+            "it isn't a bash script, in which no line begins with @ or ends in ^", path=str(line), hint=_VERBATIM
+        )
     notes = (
         [] if b"\r\n" not in data else ["its lines end in CR LF, of which bash would take the CR for a part of words"]
     )

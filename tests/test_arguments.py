@@ -9,8 +9,18 @@ from typing import Any
 
 import pytest
 
-from gavotte.arguments import check_bytes, check_known, check_number, check_path, check_seconds, check_timeout, wrong
+from gavotte.arguments import (
+    check_bytes,
+    check_known,
+    check_number,
+    check_path,
+    check_seconds,
+    check_text,
+    check_timeout,
+    wrong,
+)
 from gavotte.errors import UsageError
+from gavotte.sandbox.words import check_argv, check_env
 
 
 @pytest.mark.parametrize(("value", "seconds"), [(5, 5.0), (0.5, 0.5), (10**400, 1e9), (float("inf"), 1e9)])
@@ -47,6 +57,32 @@ def test_a_number_has_bounds_and_true_is_none() -> None:
     for value, most in ((4, 3), (0, 3), (0, None), (True, 3)):
         with pytest.raises(UsageError, match=r"^n: .* is not a number (from 1 to 3|of 1 or more)"):
             check_number(value, 1, most, "n")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "\udfff"])
+def test_text_that_no_system_call_takes_is_refused_by_its_place(text: str) -> None:
+    for check, place in (
+        (lambda: check_path(text, "p"), "p"),
+        (lambda: check_text(text, "t"), "t"),
+        (lambda: check_argv(["echo", text]), "argv[1]"),
+        (lambda: check_env({"A": text}), "env['A']"),
+        (lambda: check_env({text: "A"}), f"env[{text!r}]"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            check()
+        assert caught.value.path == place
+
+
+def test_text_that_stands_for_bytes_is_taken() -> None:
+    word = b"a\xff".decode("utf-8", "surrogateescape")
+    assert check_argv(["echo", word]) == ["echo", word]
+    assert check_env({"A": word}) == {"A": word}
+
+
+def test_a_word_in_bytes_is_told_its_way_out() -> None:
+    with pytest.raises(UsageError) as caught:
+        check_argv(["echo", b"1"])  # type: ignore[list-item]
+    assert (caught.value.path, caught.value.hint) == ("argv[1]", "os.fsdecode() makes text of bytes")
 
 
 def test_a_path_in_bytes_is_told_its_way_out() -> None:

@@ -43,18 +43,24 @@ def check_path(value: object, path: str) -> str:
     if not isinstance(text, str) or not text:
         hint = "os.fsdecode() makes text of a path in bytes" if isinstance(text, bytes) else ""
         raise wrong(value, "a path: give text or a pathlib.Path", path, hint=hint)
-    if "\0" in text:
-        raise UsageError("a path has no NUL", path=path)
-    return text
+    return _check_encodable(text, path)
 
 
-def check_text(value: object, path: str) -> str:
-    """Text without NUL, which ends a text in C."""
+def check_text(value: object, path: str, *, hint: str = "") -> str:
+    """Text that a system call takes: it has no NUL, and can be encoded as by os.fsencode()."""
     if not isinstance(value, str):
-        raise wrong(value, "text", path)
-    if "\0" in value:
+        raise wrong(value, "text", path, hint="os.fsdecode() makes text of bytes" if isinstance(value, bytes) else hint)
+    return _check_encodable(value, path)
+
+
+def _check_encodable(text: str, path: str) -> str:
+    if "\0" in text:
         raise UsageError("there is a NUL in the text", path=path)
-    return value
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError("the text has a surrogate that stands for no byte", path=path) from None
+    return text
 
 
 def check_bytes(value: object, path: str, *, hint: str = ".encode() makes bytes of text") -> memoryview:

@@ -254,7 +254,8 @@ def test_a_file_of_a_back_end_is_the_callers(box: Entry, tmp_path: Path) -> None
         (['{"drivr": "virtio-rng-pci"}'], "device.drivr:", "did you mean 'driver'"),
         (['{"driver": "virtio-rgn-pci"}'], "device.driver:", "did you mean 'virtio-rng-pci'"),
         (['{"driver": "virtio-net-pci"}', "--netdev", '{"type": "usr", "id": "n"}'], "netdev.type:", "user"),
-        (["{'driver': 1}"], "device:", "JSON"),
+        (["{'driver': 1}"], "device:", "not a JSON object"),
+        (["[" * 100_000], "device:", "not a JSON object"),
         (["[]"], "device:", "not a JSON object"),
     ],
 )

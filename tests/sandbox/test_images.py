@@ -74,7 +74,7 @@ def test_a_machine_of_another_architecture_is_refused() -> None:
 
 
 def test_memory_is_held_to_what_the_architecture_needs() -> None:
-    with pytest.raises(gavotte.HostError, match="too little"):
+    with pytest.raises(gavotte.UsageError, match="too little"):
         make_spec(arch="ppc64", memory="200M")
     assert make_spec(arch="x86_64", memory="200M").memory == 200 << 20
 

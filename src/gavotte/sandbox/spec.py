@@ -136,8 +136,9 @@ def _check_memory(memory: str | int, smallest: int) -> int:
     size = parse_size(memory, "memory")
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if size < smallest:
-        raise HostError(
-            f"memory: {size_text(size)} is too little for a guest to boot in",
+        raise UsageError(
+            f"{size_text(size)} is too little for a guest to boot in",
+            path="memory",
             hint=meant_size(size, smallest, have, f"give it {size_text(smallest)} or more"),
         )
     if size > have:

@@ -7,7 +7,7 @@ import re
 import signal
 from collections.abc import Mapping, Sequence
 
-from gavotte.arguments import StrPath, wrong
+from gavotte.arguments import StrPath, check_text, wrong
 from gavotte.errors import UsageError
 
 __all__ = [
@@ -57,12 +57,8 @@ def check_argv(argv: Sequence[StrPath], path: str = "argv") -> list[str]:
     words = [os.fspath(word) if isinstance(word, os.PathLike) else word for word in argv]
     if not words or words[0] in ("", None):
         raise UsageError("there is no command to run", path=path, hint='give a list of strings, such as ["ls", "-l"]')
-    for number, word in enumerate(words):
-        if not isinstance(word, str):
-            raise wrong(word, "text", f"{path}[{number}]", hint="str() makes text of a number")
-        if "\0" in word:
-            raise UsageError("an argument has no NUL", path=f"{path}[{number}]")
-    return words
+    hint = "str() makes text of a number"
+    return [check_text(word, f"{path}[{number}]", hint=hint) for number, word in enumerate(words)]
 
 
 def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
@@ -73,12 +69,12 @@ def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
     for name, value in checked.items():
         if not isinstance(name, str):
             raise wrong(name, "the name of a variable", "env")
-        if not isinstance(value, str):
-            raise wrong(value, "text", f"env[{name!r}]")
         if not name:
             raise UsageError(f"an entry has no name (its value is {value!r})", path="env", hint="write NAME=VALUE")
-        if "=" in name or "\0" in name + value:
-            raise UsageError("a name has no `=`, and neither part NUL", path=f"env[{name!r}]")
+        if "=" in name:
+            raise UsageError("the name of a variable has no `=`", path=f"env[{name!r}]")
+        check_text(name, f"env[{name!r}]")
+        check_text(value, f"env[{name!r}]")
     return checked
 
 

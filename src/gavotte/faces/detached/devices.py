@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gavotte.arguments import wrong
 from gavotte.compat import override
 from gavotte.errors import UsageError
 from gavotte.places import absolute
@@ -99,10 +100,10 @@ def _located(props: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def _map(text: str, path: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{error} in {text!r}", path=path, hint="write a JSON object, in single quotes") from None
+    except (ValueError, RecursionError):
+        value = None
     if not isinstance(value, dict):
-        raise UsageError(f"{text!r} is not a JSON object", path=path)
+        raise wrong(text, "a JSON object", path, hint="write it in single quotes: '{\"driver\": …}'")
     return value
 
 

@@ -14,8 +14,9 @@ from tests.support.boxes import box, image
 from tests.support.lab import lab
 from tests.support.leaks import held_to_its_start
 from tests.support.order import longest_first
+from tests.support.stray_tasks import no_stray_tasks
 
-__all__ = ["box", "image", "lab"]
+__all__ = ["box", "image", "lab", "no_stray_tasks"]
 
 hypothesis.settings.register_profile("patient", deadline=None)  # the clock of a busy machine says nothing of our code
 hypothesis.settings.load_profile("patient")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import gc
 import os
@@ -15,11 +16,15 @@ import pytest
 
 import gavotte
 from gavotte.faces.executor import Executor, Work
+from gavotte.faces.loop import call
 from tests.support.command_line import PATIENCE, read_until, wait_for_qemu
 from tests.support.orphans import children_of, no_orphans
 from tests.support.terminals import Terminal
 
-pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("box")]  # the loop, its fds and the template are there then
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.usefixtures("box", "no_stray_tasks"),
+]  # the loop, its fds and the template are there then
 
 OFFSET = 100
 
@@ -127,6 +132,59 @@ def test_terminating_ends_what_runs_and_cancels_what_waits() -> None:
     assert waiting.cancelled()
     executor.shutdown()
     assert children_of(os.getpid()).keys() == before.keys()
+
+
+def test_an_executor_that_nobody_refers_to_ends_its_pool() -> None:
+    executor = Executor(1, accel="tcg")
+    pool = executor._pool
+    assert executor.submit(["true"]).result(PATIENCE).returncode == 0
+    feeder = pool._feeder
+    assert feeder is not None
+    del executor  # which a call that still ends its machine refers to
+    call(asyncio.wait([feeder], timeout=PATIENCE))
+    assert feeder.done() and not pool.is_open()
+    call(pool.close())
+
+
+FAILED = """
+import asyncio, gc, time
+import gavotte
+from gavotte.faces.loop import begin, call
+
+def inputs():
+    yield "a"
+    {failure}
+
+def main():
+    results = gavotte.map(["true"], inputs(), workers=1, accel="tcg", progress=False)
+    try:
+        list(results)
+    except Exception as error:
+        error.itself = error  # and its traceback leads to the results
+        pool = results._executor._pool
+        while pool.alive:  # else the end of a machine refers to the executor
+            call(asyncio.sleep(0.05))
+        raise
+
+try:
+    main()
+except (KeyError, gavotte.UsageError):
+    print("failed")
+
+async def block():
+    time.sleep(1)
+
+begin(block())  # what the collection has the loop do comes after it
+gc.collect()
+"""
+
+
+@pytest.mark.parametrize("failure", ["raise KeyError('inputs')", "yield ['no', 'word']"])
+def test_a_map_that_fails_and_is_part_of_garbage_leaves_no_task(failure: str) -> None:
+    argv = [sys.executable, "-X", "dev", "-c", FAILED.format(failure=failure)]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "failed\n"), ended.stderr
+    assert "was destroyed" not in ended.stderr, ended.stderr
 
 
 INTERRUPTED = """

@@ -14,7 +14,7 @@ import gavotte.faces.loop
 from tests.support.command_line import PATIENCE
 from tests.support.orphans import no_orphans
 
-pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("box")]
+pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("box", "no_stray_tasks")]
 
 
 def test_threads_get_a_sandbox_each_which_they_close() -> None:

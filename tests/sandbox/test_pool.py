@@ -23,7 +23,7 @@ from tests.support.leaks import exempt
 from tests.support.orphans import children_of, no_orphans
 from tests.support.templates import CLOCK, time_off
 
-pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("image")]
+pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("image", "no_stray_tasks")]
 
 DEADLINE = 100.0
 

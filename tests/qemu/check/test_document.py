@@ -35,6 +35,19 @@ def test_the_issues_example_is_right() -> None:
     assert check_document(document, schema_for()) == document
 
 
+def test_a_file_without_a_machine_type_is_held_against_the_default_one() -> None:
+    document: dict[str, Any] = {
+        "smp": {"cpus": 300},
+        "numa": [{"type": "node", "mem": "128M"}],
+        "devices": [{"driver": "virtio-scsi-pci", "id": "s"}, {"driver": "scsi-cd", "bus": "s.1"}],
+    }
+    told = "\n".join(problems(document))
+    assert "smp.cpus: pc-i440fx" in told
+    assert "numa[0].mem: pc-i440fx" in told
+    assert "devices[1].bus: there is no bus 's.1'; did you mean 's.0'?" in told
+    assert problems(document | {"options": [["-M", "q35"]]}) == []
+
+
 def test_what_was_checked_once_is_right_as_it_is() -> None:
     document: dict[str, Any] = {
         "machine": {"type": "q35", "smm": True},

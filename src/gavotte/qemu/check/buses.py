@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gavotte.qemu.check.inspection import Inspection, inside, shown
-from gavotte.qemu.check.machine import find_machine
+from gavotte.qemu.check.machine import machine_of
 from gavotte.qemu.check.roots import Roots, find_roots
 from gavotte.qemu.check.scalars import is_on
 from gavotte.qemu.check.slots import IdeUnits, PciSlots, SerialPorts
@@ -116,21 +116,21 @@ def check_buses(document: Mapping[str, Json], inspection: Inspection) -> None:
     devices = document.get("devices")
     if not isinstance(devices, Sequence):
         return
-    machine = document.get("machine")
-    topology = _Topology(machine if isinstance(machine, Mapping) else {}, devices, inspection)
+    topology = _Topology(document, devices, inspection)
     topology.lenient |= bool(document.get("options"))
     for index, device in enumerate(devices):
         if isinstance(device, Mapping):
-            topology.place(device, inside("devices", index))
+            topology.place(device, index)
 
 
 class _Topology:
     """The buses as they are after each device. `lenient` says that there may be some that can't be seen."""
 
-    def __init__(self, machine: PropertyMap, devices: Sequence[Json], inspection: Inspection) -> None:
+    def __init__(self, document: Mapping[str, Json], devices: Sequence[Json], inspection: Inspection) -> None:
         self._inspection = inspection
-        found = find_machine(machine, inspection)
-        roots = find_roots(found.name if found else "", inspection.schema.target, machine)
+        found, props = machine_of(document, inspection), document.get("machine")
+        name = found.name if found else ""
+        roots = find_roots(name, inspection.schema.target, props if isinstance(props, Mapping) else {})
         self.lenient = roots is None
         self._roots = roots or Roots()
         self._buses = {name: _Bus(kind, "machine") for name, kind in {**_EVERYWHERE, **self._roots.buses}.items()}
@@ -139,13 +139,15 @@ class _Topology:
                 bus.slots = IdeUnits(self._roots.ide_units)
             if bus.kind == "pci":
                 bus.slots = PciSlots(taken=self._roots.taken if name == self._roots.first_pci else ())
-        self._later = {name: i for i, device in enumerate(devices) for name in _names(device)}
+        self._indexes = {name: i for i, device in enumerate(devices) for name in _names(device)}
+        self._at = 0
         self._unnamed: set[str] = set()  # the kinds of buses that devices without an id may have brought
         self._has_expander = False  # QEMU then looks for a bus there first
         self._chassis: dict[tuple[str, str], str] = {}
 
-    def place(self, props: PropertyMap, path: str) -> None:
-        """Puts one device where it asks to be, and adds the bus that it brings."""
+    def place(self, props: PropertyMap, index: int) -> None:
+        """Puts one device of the file where it asks to be, and adds the bus that it brings."""
+        self._at, path = index, inside("devices", index)
         driver = props.get("driver")
         device = self._inspection.schema.device(driver) if isinstance(driver, str) else None
         if device is None:
@@ -166,7 +168,7 @@ class _Topology:
             return None
         bus = self._buses.get(name)
         if bus is None:
-            self._report_missing(name, kind, inside(path, "bus"))
+            self._report_missing(name, kind, path)
         elif kind and bus.kind and bus.kind != kind:
             what = f"{device.name} needs a {kind} bus; {name} is a {bus.kind} bus"
             self._inspection.report(inside(path, "bus"), what)
@@ -182,13 +184,14 @@ class _Topology:
     def _report_missing(self, name: str, kind: str, path: str) -> None:
         if self.lenient or "device" in self._inspection.names.open:
             return
-        owner = name if name in self._later else name.rpartition(".")[0]
-        if owner in self._later:
-            where = inside("devices", self._later[owner])
-            self._inspection.report(path, f"the bus {shown(name)} comes later, from {where}: QEMU goes by the order")
+        owner = name if name in self._indexes else name.rpartition(".")[0]
+        if (later := self._indexes.get(owner, -1)) >= self._at:
+            where = inside("devices", later)
+            what = f"the bus {shown(name)} comes later, from {where}: QEMU goes by the order"
+            self._inspection.report(inside(path, "bus"), what)
         elif not self._may_be_unnamed(name):
             fitting = [other for other, bus in self._buses.items() if bus.kind == kind or not kind]
-            self._inspection.report_unknown(path, f"there is no bus {shown(name)}", name, fitting)
+            self._inspection.report_unknown(inside(path, "bus"), f"there is no bus {shown(name)}", name, fitting)
 
     def _may_be_unnamed(self, name: str) -> bool:
         """Whether it reads as QEMU's name for a bus of a device without an id, and there is such a device before."""

@@ -44,7 +44,7 @@ def check_document(document: Document, schema: Schema) -> dict[str, Json]:
     _check_names(inspection)
     check_buses(checked, inspection)
     check_accels(checked, inspection)
-    check_smp(checked.get("smp"), checked.get("machine"), inspection)
+    check_smp(checked, inspection)
     check_numa(checked, inspection)
     check_unique(checked, inspection)
     inspection.raise_problems()

@@ -9,13 +9,25 @@ from typing import Final
 from gavotte.qemu.check.inspection import Inspection, inside, shown
 from gavotte.qemu.check.names import Space
 from gavotte.qemu.check.qom import convert_property, is_settable
+from gavotte.qemu.check.words import options_of
 from gavotte.qemu.props import Json, PropertyMap
 from gavotte.qemu.schema.model import CpuModel, MachineType, Property
 
-__all__ = ["check_cpu", "check_machine", "check_smp"]
+__all__ = ["check_cpu", "check_machine", "check_smp", "machine_of"]
 
 # What -machine takes for the accelerator's sake (qemu_apply_legacy_machine_options in QEMU's system/vl.c).
 _FOR_ACCEL: Final = ("accel", "igd-passthru", "kernel-irqchip", "kvm-shadow-mem")
+
+# Options that are passed on as they are, and may name a machine type as well.
+_ELSEWHERE: Final = frozenset({"M", "machine", "readconfig"})
+
+# The levels of a CPU topology that the machine types of a target don't have (`smp_props` in QEMU's hw/).
+_NO_LEVELS: Final[Mapping[str, tuple[str, ...]]] = {
+    "aarch64": ("books", "dies", "drawers", "modules"),
+    "i386": ("books", "clusters", "drawers"),
+    "s390x": ("clusters", "dies", "modules"),
+    "x86_64": ("books", "clusters", "drawers"),
+}
 
 # The levels of a CPU topology of which QEMU works out what isn't told.
 _LEVELS: Final = frozenset({"sockets", "cores", "threads"})
@@ -35,7 +47,7 @@ _X86_FEATURES: Final = ("tsc-freq",)
 
 def check_machine(props: PropertyMap, path: str, inspection: Inspection) -> dict[str, Json]:
     """Gives -machine's properties in their own types. It takes `_` for `-` in each key."""
-    machine = find_machine(props, inspection) if "type" in props else _default_machine(inspection)
+    machine = _find_machine(props, inspection) if "type" in props else _default_machine(inspection)
     if "type" in props and machine is None:
         _report_machine(props["type"], inside(path, "type"), inspection)
     known = machine.properties if machine else {}
@@ -44,8 +56,17 @@ def check_machine(props: PropertyMap, path: str, inspection: Inspection) -> dict
     }
 
 
-def find_machine(props: PropertyMap, inspection: Inspection) -> MachineType | None:
-    """Gives the machine type that these properties ask for; None where it isn't told or isn't known."""
+def machine_of(document: Mapping[str, Json], inspection: Inspection) -> MachineType | None:
+    """Gives the machine type that a file asks for, or QEMU's default; None where it isn't known."""
+    if not _ELSEWHERE.isdisjoint(option for option, _ in options_of(document.get("options"))):
+        return None
+    props = document.get("machine")
+    if isinstance(props, Mapping) and "type" in props:
+        return _find_machine(props, inspection)
+    return _default_machine(inspection)
+
+
+def _find_machine(props: PropertyMap, inspection: Inspection) -> MachineType | None:
     name = props.get("type")
     return inspection.schema.machine(name) if isinstance(name, str) else None
 
@@ -84,16 +105,20 @@ def _check_property(
     return value
 
 
-def check_smp(smp: Json, machine_props: Json, inspection: Inspection) -> None:
-    """Reports more CPUs than the machine type has room for, and a topology that doesn't add up."""
+def check_smp(document: Mapping[str, Json], inspection: Inspection) -> None:
+    """Reports more CPUs than the machine type has room for, levels it hasn't, and a topology that doesn't add up."""
+    smp = document.get("smp")
     if not isinstance(smp, Mapping):
         return
-    _check_topology({key: count for key, count in smp.items() if isinstance(count, int)}, inspection)
-    machine = find_machine(machine_props, inspection) if isinstance(machine_props, Mapping) else None
+    counts = {key: count for key, count in smp.items() if isinstance(count, int)}
+    _check_topology(counts, inspection)
+    for key in _NO_LEVELS.get(inspection.schema.target, ()):
+        if counts.get(key, 0) > 1:
+            inspection.report(f"smp.{key}", f"no machine type of {inspection.schema.target} has {key}")
+    machine = machine_of(document, inspection)
     for key in ("cpus", "maxcpus"):
-        count = smp.get(key)
-        if machine and isinstance(count, int) and count > machine.max_cpus:
-            inspection.report(f"smp.{key}", f"{machine.name} has at most {machine.max_cpus} CPUs, not {count}")
+        if machine and counts.get(key, 0) > machine.max_cpus:
+            inspection.report(f"smp.{key}", f"{machine.name} has at most {machine.max_cpus} CPUs, not {counts[key]}")
 
 
 def _check_topology(smp: Mapping[str, int], inspection: Inspection) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gavotte.qemu.check.inspection import Inspection, inside
-from gavotte.qemu.check.machine import find_machine
+from gavotte.qemu.check.machine import machine_of
 from gavotte.qemu.check.scalars import Misfit, to_int, to_size
 from gavotte.qemu.check.unique import entries
 from gavotte.qemu.check.words import options_of
@@ -20,6 +20,9 @@ _REFERENCES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("devices", ("node", "numa_node")),
 )
 
+# The lowest and the highest number that QEMU's hw/core/numa.c takes for a key.
+_RANGES: Final[Mapping[str, tuple[int, int]]] = {"nodeid": (0, 127), "val": (10, 255)}
+
 _NONE: Final = 128  # NUMA_NODE_UNASSIGNED, which is MAX_NODES, in QEMU's include/sysemu/numa.h
 
 
@@ -28,6 +31,11 @@ def check_numa(document: Mapping[str, Json], inspection: Inspection) -> None:
     if any(option == "numa" for option, _ in options_of(document.get("options"))):
         return
     _check_memory(document, inspection)
+    for path, props in entries(document, "numa"):
+        for key, (lowest, highest) in _RANGES.items():
+            number = _number(props.get(key))
+            if number is not None and not lowest <= number <= highest:
+                inspection.report(inside(path, key), f"from {lowest} to {highest} is wanted, not {number}")
     nodes = _nodes(document)
     for section, keys in _REFERENCES:
         for path, props in entries(document, section):
@@ -40,8 +48,7 @@ def check_numa(document: Mapping[str, Json], inspection: Inspection) -> None:
 def _check_memory(document: Mapping[str, Json], inspection: Inspection) -> None:
     """Reports nodes whose memory a machine type doesn't take, or isn't that of the machine (numa_complete_configuration
     in QEMU's hw/core/numa.c)."""
-    props = document.get("machine")
-    machine = find_machine(props, inspection) if isinstance(props, Mapping) else None
+    machine = machine_of(document, inspection)
     nodes = [(path, node) for path, node in entries(document, "numa") if node.get("type") == "node"]
     if not machine or machine.numa_mem or not nodes:
         return

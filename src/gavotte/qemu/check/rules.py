@@ -85,7 +85,10 @@ _AUDIO = "none", "alsa", "coreaudio", "dbus", "dsound", "jack", "oss", "pa", "pi
 _LEVELS = "cpus", "maxcpus", "drawers", "books", "sockets", "dies", "clusters", "modules", "cores", "threads"
 _ACPI_TABLE = "sig", "rev", "oem_id", "oem_table_id", "oem_rev", "asl_compiler_id", "asl_compiler_rev"
 _ACPI_KEYS = *_ACPI_TABLE, "file", "data"
+_PROCESSOR = "type", "sock_pfx", "part", "max-speed", "current-speed", "processor-id", "processor-family"
 _BOARD = ("manufacturer", "version", "serial", "asset")
+
+_UUID: Final = (r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "a UUID")
 
 
 def _keys(*keys: str, needs: tuple[str, ...] = ()) -> Rule:
@@ -156,11 +159,14 @@ OPTIONS: Final[Mapping[tuple[str, str], Rule]] = {
     ("seed", ""): Rule(forms={"seed": (r"\s*[+-]?(0[xX][0-9a-fA-F]+|\d+)", "a number")}),
     ("smbios", ""): Rule(needs=("file|type",), words={"type": ("0", "1", "2", "3", "4", "8", "9", "11", "17", "41")}),
     ("smbios", "0"): _keys("type", "vendor", "version", "date", "release", "uefi", "vm"),
-    ("smbios", "1"): _keys("type", "manufacturer", "product", "version", "serial", "uuid", "sku", "family"),
+    ("smbios", "1"): Rule(
+        keys=frozenset({"type", "manufacturer", "product", "version", "serial", "uuid", "sku", "family"}),
+        forms={"uuid": _UUID},
+    ),
     ("smbios", "2"): _keys("type", *_BOARD, "product", "location"),
     ("smbios", "3"): _keys("type", *_BOARD, "sku"),
-    ("smbios", "4"): _keys(
-        "type", *_BOARD, "sock_pfx", "part", "max-speed", "current-speed", "processor-id", "processor-family"
+    ("smbios", "4"): Rule(
+        keys=frozenset({*_BOARD, *_PROCESSOR}), ranges=dict.fromkeys(("max-speed", "current-speed"), (0, 65535))
     ),
     ("smbios", "8"): _keys("type", "internal_reference", "external_reference", "connector_type", "port_type"),
     ("smbios", "11"): _keys("type", "value", "path"),
@@ -168,7 +174,7 @@ OPTIONS: Final[Mapping[tuple[str, str], Rule]] = {
     ("smbios", "41"): _keys("type", "designation", "kind", "instance", "pcidev"),
     ("smp", ""): Rule(ranges=dict.fromkeys(_LEVELS, (0, 2**31 - 1))),
     ("tpmdev", ""): Rule(needs=("id", "type")),
-    ("uuid", ""): Rule(forms={"uuid": (r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "a UUID")}),
+    ("uuid", ""): Rule(forms={"uuid": _UUID}),
     ("vga", ""): Rule(
         words={"vga": ("none", "std", "cirrus", "vmware", "xenfb", "qxl", "tcx", "cg3", "virtio")},
     ),

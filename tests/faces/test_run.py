@@ -311,7 +311,7 @@ def test_a_qemu_that_fails_is_told_in_a_few_lines_and_its_command_line_only_to_t
         """
     )
     broken.chmod(0o755)
-    words = ("run", "--cold", "--accel", "tcg", "--qemu", os.fspath(broken), "--append", "x" * 2000)
+    words = ("run", "--cold", "--accel", "tcg", "--qemu", os.fspath(broken), "--append", "x" * 1700)
     ended, asked = gavotte(*words, "--", "true"), gavotte(*words, "--verbose", "--", "true")
     assert ended.returncode == asked.returncode == 125
     told = ended.stderr.decode()

@@ -30,7 +30,7 @@ NAN = float("nan")
 # By parameter, or by function and parameter where functions differ
 ROWS: dict[str, list[Any]] = {
     "accel": ["hvf", "", None, 5, b"kvm", ["kvm"]],
-    "append": [5, None, b"quiet", "a\0b"],
+    "append": ["x" * 1793, 5, None, b"quiet", "a\0b"],
     "arch": ["vax", 5, b"x86_64", "a\0b"],
     "argv": [
         "ls -l",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
-from gavotte.arguments import BytesLike, StrPath, check_number, check_timeout
+from gavotte.arguments import BytesLike, StrPath, check_known, check_number, check_timeout
 from gavotte.compat import override
 from gavotte.errors import GavotteError, StateError, UsageError
 from gavotte.faces.loop import begin, call
@@ -231,6 +231,8 @@ class Executor(concurrent.futures.Executor):
 
 def _divided(options: CallOptions) -> tuple[CommandOptions, MachineOptions]:
     """What a call's command runs in, checked, and the rest, which says what its machine is."""
+    for name in options:
+        check_known(name, CallOptions.__optional_keys__.union(("workers",)))
     names = CommandOptions.__optional_keys__
     command = cast("CommandOptions", {name: value for name, value in options.items() if name in names})
     machine = cast("MachineOptions", {name: value for name, value in options.items() if name not in names})

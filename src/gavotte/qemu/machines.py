@@ -28,6 +28,8 @@ class Machine:
     `virtio_mem`, where the binary has it too, or by DIMMs of multiples of `dimm` bytes (0: it takes none).
     Devices are added to a machine that runs by `hotplug`: behind PCI Express ports, on the PCI bus that it has anyway,
     by channel device numbers, or not at all. `clones`: copies of a machine that stands still were seen to run on.
+    `cmdline` is how many bytes of a command line its Linux takes, the last one NUL (COMMAND_LINE_SIZE in its
+    asm/setup.h); with more, a kernel ends without a word.
     """
 
     arch: str
@@ -44,6 +46,7 @@ class Machine:
     dimm: int = 0
     hotplug: Literal["pcie", "pci", "ccw", ""] = "pcie"
     clones: bool = False
+    cmdline: int = 2048
 
 
 # What a sandbox has no use for costs start-up time under emulation: each device is probed by firmware and kernel.
@@ -101,6 +104,7 @@ MACHINES = (
         driver=None,
         smallest=192 << 20,  # its kernel is a large one
         virtio_mem=True,
+        cmdline=1024,
     ),
 )
 

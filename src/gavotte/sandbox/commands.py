@@ -84,7 +84,7 @@ class Commands(ABC):
         is for a kept sandbox: no output is lost when another process takes it over, see `attach`.
         Raises CommandNotStarted, UsageError, StateError, GuestError.
         """
-        words, command = check_argv(argv), check_command(options)
+        words, command = check_argv(argv), check_command(options, ("stdin", "tty"))
         open_stdin, size = check_flag(stdin, "stdin") or tty is not None, _check_tty(tty)
         check_flag(retain, "retain")
         return await self._running().spawn(words, **command, stdin=open_stdin, tty=size, retain=retain)
@@ -145,7 +145,8 @@ class Commands(ABC):
         `timeout` seconds, when the command and all it started have been ended; GuestError when it writes more than
         `max_output` bytes to one stream, or what is no UTF-8; with `check`, CommandFailed for a status other than 0.
         """
-        words, command, data = check_argv(argv), check_command(options), check_input(input, text)
+        words, command = check_argv(argv), check_command(options, ("input", "timeout", "max_output", "text", "check"))
+        data = check_input(input, text)
         seconds = check_timeout(timeout)
         check_number(max_output, 0, None, "max_output")
         check_flag(check, "check")

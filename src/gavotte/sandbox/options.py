@@ -67,10 +67,11 @@ class Command(TypedDict):
     closed: tuple[int, ...]
 
 
-def check_command(options: CommandOptions) -> Command:
-    """What a command is to run in. Raises UsageError, also for an option that there isn't."""
+def check_command(options: CommandOptions, beside: Iterable[str] = ()) -> Command:
+    """What a command is to run in. Raises UsageError, also for an option that there isn't; those `beside` these are
+    parameters, which may have been meant."""
     for name in options:
-        check_known(name, CommandOptions.__optional_keys__)
+        check_known(name, CommandOptions.__optional_keys__.union(beside))
     cwd, user = options.get("cwd"), options.get("user")
     return Command(
         env=check_env(options.get("env")),

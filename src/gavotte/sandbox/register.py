@@ -202,8 +202,12 @@ def claim(path: Path) -> RunDirectory:
     A machine that still has the name, though its directory was deleted, is ended before, or has it still.
     """
     sweep()
-    if any(stray.owned and stray.directory == path for stray in strays_below(path.parent)):
-        raise InUse(f"a machine of the name {path.name!r} is being ended", hint="wait a moment, or choose another")
+    left = [stray.process.pid for stray in strays_below(path.parent) if stray.owned and stray.directory == path]
+    if left:
+        raise InUse(
+            f"a machine of the name {path.name!r} is being ended (QEMU is process {left[0]})",
+            hint=f"wait a moment, or choose another name; kill {left[0]} ends it at once",
+        )
     try:
         return RunDirectory(path.name)
     except HostError as error:

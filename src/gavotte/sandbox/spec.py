@@ -31,6 +31,7 @@ __all__ = ["ACCELS", "Spec", "make_spec"]
 ACCELS = ("auto", "kvm", "tcg")
 _MOST_VCPUS = 240
 _MOST_SLOTS = 64
+_OWN_WORDS = 256  # bytes that are set aside for what Gavotte says to the kernel
 _MOST_MEMORY = 1 << 40  # what an emulated processor's 40 address lines reach
 
 
@@ -80,7 +81,7 @@ def make_spec(**options: Unpack[SandboxOptions]) -> Spec:
         machine=machine or row.type,
         kernel=_check_kernel(options.get("kernel")),
         initrd=_check_file(options.get("initrd"), "initrd"),
-        append=check_text(options.get("append", ""), "append"),
+        append=_check_append(options.get("append", ""), row.cmdline - _OWN_WORDS),
         qemu=None if qemu is None else check_path(qemu, "qemu"),
         boot_timeout=check_seconds(options.get("boot_timeout", 120.0), "boot_timeout"),
         slots=check_number(options.get("slots", 0), 0, _MOST_SLOTS, "slots"),
@@ -96,6 +97,14 @@ def make_spec(**options: Unpack[SandboxOptions]) -> Spec:
 
 def _check_word(word: str | None, path: str) -> str | None:
     return None if word is None else check_text(word, path)
+
+
+def _check_append(append: object, most: int) -> str:
+    text = check_text(append, "append")
+    length = len(os.fsencode(text))
+    if length > most:
+        raise UsageError(f"{length} bytes are more than the {most} that the guest's kernel takes", path="append")
+    return text
 
 
 def _check_accel(accel: object, arch: str) -> str:

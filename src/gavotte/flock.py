@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
 from contextvars import ContextVar
 from pathlib import Path
@@ -84,12 +85,9 @@ class FileLock:
 
     def wait(self, seconds: float) -> bool:
         """Have it as soon as it is free; False when it isn't within so many seconds. Raises as `take`."""
-        import subprocess
-
         until = time.monotonic() + seconds
         while not self.take():
-            command = self.waiter(until - time.monotonic())
-            if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+            if _status_of(self.waiter(until - time.monotonic())):
                 return False
         return True
 
@@ -117,6 +115,24 @@ class FileLock:
     def is_held(self) -> bool:
         """Whether this process has it, by this object."""
         return self._flock is not None and self._flock.is_held
+
+
+def _status_of(command: list[str]) -> int:
+    """The exit status of a command, which a signal of ours ends. One that came while it is begun would leave it to
+    nobody: such signals are held until it is known."""
+    import subprocess
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
+    try:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as child:
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                return child.wait()
+            except BaseException:
+                child.kill()
+                raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _above: ContextVar[tuple[FileLock, ...]] = ContextVar("gavotte.flock", default=())  # those that the caller works under

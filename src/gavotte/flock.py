@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import time
 from contextvars import ContextVar
 from pathlib import Path
 
 from gavotte.errors import Bug
 from gavotte.places import absolute
+from gavotte.signals import signals_held
 
 __all__ = ["FileLock", "Flock"]
 
@@ -118,21 +118,16 @@ class FileLock:
 
 
 def _status_of(command: list[str]) -> int:
-    """The exit status of a command, which a signal of ours ends. One that came while it is begun would leave it to
-    nobody: such signals are held until it is known."""
+    """The exit status of a command, which ends with a signal that ends us."""
     import subprocess
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM))
-    try:
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as child:
-            try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                return child.wait()
-            except BaseException:
-                child.kill()
-                raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with signals_held() as let_go, subprocess.Popen(command, stdin=subprocess.DEVNULL) as child:
+        try:
+            let_go()
+            return child.wait()
+        except BaseException:
+            child.kill()
+            raise
 
 
 _above: ContextVar[tuple[FileLock, ...]] = ContextVar("gavotte.flock", default=())  # those that the caller works under

@@ -9,13 +9,14 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from gavotte.errors import GavotteError, HostError, InvalidMachine, NoSuchSandbox, UsageError
 from gavotte.faces.command import add_command_options, add_lacking_options
 from gavotte.faces.machine import MACHINE_OPTIONS, OWN_OPTIONS, add_machine_options, add_own_options
 from gavotte.faces.parser import Parser
+from gavotte.signals import ENDING, signals_held
 from gavotte.text import harmless
 
 __all__ = ["main", "program"]
@@ -23,8 +24,6 @@ __all__ = ["main", "program"]
 # Exit statuses: the command's own; 124 timeout, 125 Gavotte failed, 126 not executable, 127 not found (as docker run)
 _FAILED = 125
 _INTERRUPTED = 130
-
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 _NAME = "gavotte"
 
@@ -38,7 +37,7 @@ _MORE_OPTIONS = ("timeout", "time", "env", "cwd", "user", "detach", *_STAYING)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; gives the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for number in _ENDING:
+    for number in ENDING:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
     _reserve_standard_streams()
@@ -129,25 +128,13 @@ def _end(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """For imports: Python drops what a signal's handler raises in a callback, as in a weak reference's, and they have
-    some."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, *_ENDING))
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _dispatch(words: list[str]) -> int:
     command: list[str] | None = None
     takes_command = words[:1] in (["run"], ["explain"], ["exec"]) or words[:2] == ["qemu", "import"]
     if takes_command and "--" in words:  # what follows is the command's, whatever it looks like
         cut = words.index("--")
         words, command = words[:cut], words[cut + 1 :]
-    with _signals_held():  # commands bring their arguments
+    with signals_held():  # commands bring their arguments
         parser = _parser(words[:1])
     options = parser.parse_args(words)
     if takes_command and options.argv[:1] and options.argv[0].startswith("-"):
@@ -199,7 +186,7 @@ def _run(options: argparse.Namespace) -> int:
         sys.modules["ssl"] = None  # type: ignore[assignment]  # how import is told so
     if options.detach:
         return _run_detached(options)
-    with _signals_held():
+    with signals_held():
         from gavotte.faces.environment import read_environment
         from gavotte.sandbox.headstart import Headstart
         from gavotte.sandbox.words import check_argv
@@ -212,7 +199,7 @@ def _run(options: argparse.Namespace) -> int:
     argv, env = check_argv(options.argv), read_environment(options.env)
     wanted = _sandbox_options(options)
     with Headstart(wanted) as headstart:  # what is imported from here on takes longer than QEMU's start
-        with _signals_held():
+        with signals_held():
             from gavotte.faces import run
             from gavotte.faces.notes import take_notes
 
@@ -232,7 +219,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _run_detached(options: argparse.Namespace) -> int:
-    with _signals_held():
+    with signals_held():
         from gavotte.faces.detached import run
         from gavotte.faces.notes import take_notes
 
@@ -244,7 +231,7 @@ def _run_detached(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    with _signals_held():
+    with signals_held():
         from gavotte.faces import explain
 
     for line in explain.explain(_sandbox_options(options)):
@@ -256,7 +243,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    with _signals_held():
+    with signals_held():
         import asyncio
 
         from gavotte.faces import tables

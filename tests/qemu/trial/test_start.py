@@ -96,7 +96,7 @@ def test_what_only_qemu_knows_is_told_at_its_place(qemu: Path | None) -> None:
 
 @pytest.mark.parametrize("qemu", BINARIES)
 def test_a_refusal_that_names_no_option_is_told_of_the_whole(qemu: Path | None) -> None:
-    assert refusal(qemu, boot={"order": "xyz"}).startswith("QEMU refuses it: ")
+    assert refusal(qemu, memory={"size": "256M", "maxmem": "128M", "slots": "2"}).startswith("QEMU refuses it: ")
 
 
 def test_what_depends_on_a_word_that_is_not_tried_is_not_tried() -> None:

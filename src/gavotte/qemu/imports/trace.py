@@ -14,7 +14,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from gavotte.errors import HostError, UsageError
 from gavotte.qemu.imports.launchers import QEMU, is_qemu, program_at
 from gavotte.qemu.imports.sources import CommandLine
 from gavotte.qemu.programs import which
+from gavotte.signals import signals_held
 from gavotte.text import harmless
 
 __all__ = ["trace_script"]
@@ -189,24 +190,40 @@ def _run(argv: Sequence[str], environment: Mapping[str, str], timeout: float) ->
 
 @contextmanager
 def _group(argv: Sequence[str], environment: Mapping[str, str], fd: int) -> Iterator[subprocess.Popen[bytes]]:
+    with signals_held() as let_go:
+        process = _start(argv, environment, fd, let_go)
+        try:
+            let_go()
+            yield process
+        finally:
+            try:
+                _signal(process, signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE)
+            finally:  # a second Ctrl-C ends the waiting
+                _signal(process, signal.SIGKILL)
+            process.wait()
+
+
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str], fd: int, let_go: Callable[[], None]
+) -> subprocess.Popen[bytes]:
+    """The script in a session of its own, with the signals let go that are held here."""
     try:
-        process = subprocess.Popen(argv, env=environment, stdout=2, pass_fds=[fd], start_new_session=True)
+        return subprocess.Popen(
+            argv,
+            env=environment,
+            stdout=2,
+            pass_fds=[fd],
+            start_new_session=True,
+            preexec_fn=let_go,  # noqa: PLW1509  # this process has one thread
+        )
     except OSError as e:
         raise UsageError(
             f"{argv[0]} can't be started: {e.strerror}",
             path="--trace",
             hint="a script without #! is started by: gavotte qemu import --trace -- bash SCRIPT ARGS…",
         ) from e
-    try:
-        yield process
-    finally:
-        try:
-            _signal(process, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
-        finally:  # a second Ctrl-C ends the waiting
-            _signal(process, signal.SIGKILL)
-        process.wait()
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:

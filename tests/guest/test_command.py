@@ -16,7 +16,7 @@ import pytest
 from gavotte.errors import AgentError, CommandLost, UsageError
 from gavotte.guest import agent
 from gavotte.guest.channel import Channel
-from gavotte.guest.command import AsyncProcess, Exit
+from gavotte.guest.command import READS_IN_A_TURN, AsyncProcess, Exit
 from tests.support.agents import DEADLINE, PYTHON
 from tests.support.channels import Peer, guest_channel, peer_channel, resting_fds
 from tests.support.qmp_server import run
@@ -86,6 +86,42 @@ def test_iteration_gives_every_byte_once_and_ends() -> None:
             assert b"".join([chunk async for chunk in process.stdout]) == b"x" * agent.CHUNK + b"y" * 10
 
     run(main)
+
+
+def test_a_window_that_came_byte_by_byte_is_read_in_few_pieces() -> None:
+    async def main() -> None:
+        async with running() as (process, _, _):
+            for n in range(agent.WINDOW):
+                process.stdout.feed(b"%d" % (n % 10))
+            process.stdout.end()
+            pieces = [chunk async for chunk in process.stdout]
+            assert len(pieces) == agent.WINDOW // agent.CHUNK
+            assert b"".join(pieces) == (b"0123456789" * agent.WINDOW)[: agent.WINDOW]
+
+    run(main)
+
+
+def test_the_loop_has_its_turn_while_a_window_of_short_lines_is_read() -> None:
+    reads: list[int] = [0]  # in each turn
+
+    async def turns() -> None:
+        while True:
+            await asyncio.sleep(0)
+            reads.append(0)
+
+    async def main() -> None:
+        async with running() as (process, _, _):
+            for _ in range(agent.WINDOW // agent.CHUNK):
+                process.stdout.feed((b"x" * 63 + b"\n") * (agent.CHUNK // 64))
+            process.stdout.end()
+            others = asyncio.create_task(turns())
+            while await process.stdout.readline():
+                reads[-1] += 1
+            others.cancel()
+
+    run(main)
+    assert sum(reads) == agent.WINDOW // 64
+    assert max(reads) <= READS_IN_A_TURN
 
 
 def test_what_was_read_before_is_given_back_as_credit_when_more_is_read_and_never_more() -> None:

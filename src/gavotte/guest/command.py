@@ -25,6 +25,7 @@ __all__ = ["AsyncProcess", "Exit", "InputStream", "OutputStream"]
 
 LONGEST_LINE = 1 << 20  # bytes, unless the reader says otherwise
 LAST_SIGNAL = 64  # signal(7)
+READS_IN_A_TURN = 64  # of one stream, that a task may do while everything else waits
 _MOST_CELLS = (1 << 16) - 1  # rows or columns of a terminal (struct winsize, ioctl_tty(2))
 
 
@@ -102,13 +103,17 @@ class InputStream:
 
 
 class OutputStream:
-    """A command's stdout or stderr: bytes in order, at most a window of them waiting here."""
+    """A command's stdout or stderr: bytes in order, at most a window of them waiting here.
+
+    Reads that find bytes waiting let the loop's other work run now and then, since a window may hold a million lines.
+    """
 
     def __init__(self, channel: Channel, number: int, stream: int) -> None:
         self._channel = channel
         self._number = number
         self._stream = stream
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytearray] = deque()  # few, however small the frames are that they came in
+        self._reads = 0  # since the loop had its turn
         self._credit = agent.WINDOW
         self._owed = 0
         self._ended = False
@@ -125,17 +130,31 @@ class OutputStream:
         if size == 0:
             return b""
         await self._give_back()
+        await self._let_others_run()
         while not self._chunks and not self._ended:
             self._news.clear()
             await (self._channel.liveness.over(self._news.wait()) if self.watched else self._news.wait())
         if not self._chunks:
             return b""
-        chunk = self._chunks.popleft()
-        if len(chunk) > size:
-            self._chunks.appendleft(chunk[size:])
-            chunk = chunk[:size]
-        self._owed += len(chunk)
-        return chunk
+        data = self._take(size)
+        self._owed += len(data)
+        return data
+
+    async def _let_others_run(self) -> None:
+        self._reads += 1
+        if self._reads >= READS_IN_A_TURN:
+            self._reads = 0
+            passed = asyncio.Event()
+            asyncio.get_running_loop().call_soon(passed.set)
+            await passed.wait()
+
+    def _take(self, size: int) -> bytes:
+        """At most `size` bytes of the first chunk."""
+        if len(self._chunks[0]) <= size:
+            return bytes(self._chunks.popleft())
+        data = bytes(self._chunks[0][:size])
+        del self._chunks[0][:size]
+        return data
 
     async def readline(self, limit: int = LONGEST_LINE) -> bytes:
         """Up to and with the next newline, or what is left before the end; b"" at the end.
@@ -187,7 +206,10 @@ class OutputStream:
         if self._credit < 0:
             raise Breach("it sent more of a stream than it was granted")
         if data and not self._closed:
-            self._chunks.append(data)
+            if self._chunks and len(self._chunks[-1]) + len(data) <= agent.CHUNK:
+                self._chunks[-1] += data
+            else:
+                self._chunks.append(bytearray(data))
             self._news.set()
 
     def end(self) -> None:

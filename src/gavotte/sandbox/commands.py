@@ -154,7 +154,7 @@ class Commands(ABC):
         result = await run_to_end(starting, words[0], data, seconds, max_output)
         if check:
             result.check()
-        return in_text(result) if text else result
+        return await in_text(result) if text else result
 
 
 def _check_tty(tty: object) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import io
 from collections.abc import Awaitable
 from typing import Generic, Self
@@ -17,7 +18,9 @@ from gavotte.values import dataclass
 __all__ = ["MAX_OUTPUT", "Result", "check_input", "in_text", "run_to_end"]
 
 MAX_OUTPUT = 256 << 20  # bytes that `run` keeps of each stream unless told otherwise
-
+_QUOTED = 500  # characters of stderr in an error
+_WIDEST = 4  # bytes of a character
+_STEP = 1 << 20  # bytes that are decoded while no other thread runs
 
 Output = TypeVar("Output", bytes, str, default=bytes)
 
@@ -44,7 +47,7 @@ class Result(Generic[Output]):
             )
             oom = f", {self.oom_kills} processes killed for want of memory" if self.oom_kills else ""
             stdout, stderr = (text.encode() if isinstance(text, str) else text for text in (self.stdout, self.stderr))
-            tail = stderr.decode(errors="replace").strip()[-500:]
+            tail = _last_words(stderr)
             raise CommandFailed(
                 f"{self.argv[0]!r} {ended}{oom}{': ' + tail if tail else ''}",
                 returncode=self.returncode,
@@ -54,16 +57,38 @@ class Result(Generic[Output]):
         return self
 
 
-def in_text(result: Result[bytes]) -> Result[str]:
+def _last_words(stderr: bytes) -> str:
+    """The end of it as text, of which no more is decoded than is quoted."""
+    return stderr[-2 * _WIDEST * _QUOTED :].decode(errors="replace").strip()[-_QUOTED:]
+
+
+async def in_text(result: Result[bytes]) -> Result[str]:
     """The same with its output as text. Raises GuestError when that isn't UTF-8."""
-    try:
-        stdout, stderr = result.stdout.decode(), result.stderr.decode()
-    except UnicodeDecodeError as error:
-        raise GuestError(
-            f"{result.argv[0]!r} wrote what is no UTF-8: byte {error.object[error.start]:#04x} at {error.start}",
-            hint='run it without text, and decode its output yourself, such as with .decode(errors="replace")',
-        ) from None
+    if len(result.stdout) + len(result.stderr) > _STEP:
+        return await asyncio.to_thread(_decoded, result)
+    return _decoded(result)
+
+
+def _decoded(result: Result[bytes]) -> Result[str]:
+    stdout, stderr = (_text(result.argv[0], data) for data in (result.stdout, result.stderr))
     return Result(result.argv, result.returncode, stdout, stderr, result.oom_kills, result.forks_denied)
+
+
+def _text(program: str, data: bytes) -> str:
+    text, at, view = "", 0, memoryview(data)
+    while at < len(data):
+        try:
+            some, used = codecs.utf_8_decode(view[at : at + _STEP], "strict", at + _STEP >= len(data))
+        except UnicodeDecodeError as error:
+            raise GuestError(
+                f"{program!r} wrote what is no UTF-8: byte {error.object[error.start]:#04x} at {at + error.start}",
+                hint='run it without text, and decode its output yourself, such as with .decode(errors="replace")',
+            ) from None
+        text += (
+            some  # in place, as long as no character needs more room than those before; a join would copy all at once
+        )
+        at += used
+    return text
 
 
 def check_input(input: BytesLike | str | None, text: bool) -> BytesLike | None:

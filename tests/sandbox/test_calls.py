@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from gavotte.errors import FunctionFailed, UsageError
+from gavotte.sandbox.calls import returned
 from gavotte.sandbox.calls.parcel import Function
+from gavotte.sandbox.calls.runner import encode
 from gavotte.sandbox.calls.source import code_of
 from gavotte.sandbox.result import Result
 
@@ -200,6 +202,32 @@ def goes_round() -> object:
     return ring
 
 
+def gives_many(kind: str) -> object:
+    numbers = dict.fromkeys(range((1 << 20) + 1))
+    return list(numbers) if kind == "list" else set(numbers) if kind == "set" else numbers
+
+
+def gives_wide_text() -> str:
+    return "a" * (24 << 20) + "\U0001f600"
+
+
+@pytest.mark.parametrize("kind", ["list", "set", "dict"])
+def test_more_values_than_others_can_be_kept_waiting_for_are_refused_in_the_guest(kind: str) -> None:
+    with pytest.raises(UsageError, match="gives_many returned what can't be sent back: more than 1048576 values"):
+        run(gives_many, kind)
+
+
+def test_a_text_that_one_wide_character_makes_too_large_is_refused_in_the_guest() -> None:
+    with pytest.raises(UsageError, match="can't be sent back: a text that takes more than 96M of memory"):
+        run(gives_wide_text)
+
+
+def test_no_line_of_an_honest_answer_is_longer_than_the_host_reads() -> None:
+    values = ["\U0001f600" * 100_000, ["\0" * 6000] * 100, [2**13_000] * 100, bytes(1_000_000), ["é"] * 10_000]
+    for line in encode(values).encode().split(b"\n"):
+        assert len(line) <= returned._LINE, line[:100]
+
+
 def test_a_result_that_cannot_come_back_is_told() -> None:
     with pytest.raises(UsageError, match="gives_an_object returned what can't be sent back: a object"):
         run(gives_an_object)
@@ -314,11 +342,16 @@ ONE_HASH = [n * (2**61 - 1) for n in range(3000)]
                 b"[" + b'["list",1],' * 2000 + b"1]",
                 b"[" + b"9" * 10_000 + b"]",
                 b"[" + b"9" * 400_000 + b"]",
-                b"[" + b"0," * (1 << 20) + b"0]",
+                b'[["list",150001]' + b",0" * 150_001 + b"]",
                 b"\n".join(
-                    [b'[["list",2000000]' + b',["list",0]' * 50_000 + b"]"]
-                    + [b'[["list",0]' + b',["list",0]' * 50_000 + b"]"] * 39
+                    [b'[["list",2000000]' + b',["list",0]' * 20_000 + b"]"]
+                    + [b'[["list",0]' + b',["list",0]' * 20_000 + b"]"] * 99
                 ),
+                *[
+                    b'[["%s",2000000]]\n' % kind + b"\n".join([b"[" + item * 19_999 + item[:-1] + b"]"] * 100)
+                    for kind, item in [(b"list", b"0,"), (b"bytes", b'"",'), (b"text", b'"a",'), (b"set", b"0,")]
+                ],
+                b'[["text",1001]]\n' + b'["%s"]\n' % (b"a" * 26_000) * 1000 + '["\U0001f600"]'.encode(),
                 json.dumps([["set", len(ONE_HASH)], *ONE_HASH]).encode(),
                 json.dumps([["dict", 2 * len(ONE_HASH)], *ONE_HASH, *ONE_HASH]).encode(),
             ]

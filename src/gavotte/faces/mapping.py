@@ -92,7 +92,7 @@ def map(
 
     A function gets the input as its argument and runs in the guest's Python, which has the standard library. It is
     sent as source, with the functions, classes and data of its module that it uses; the input is pickled. It may return
-    None, numbers, text, bytes, and lists, tuples, sets and dicts of these, a million of them at most. What it prints
+    None, numbers, text, bytes, and lists, tuples, sets and dicts of these, a million values at most. What it prints
     isn't shown. UsageError is raised at once for lambdas, closures, bound methods and functions that use what a guest
     hasn't.
 

@@ -25,7 +25,7 @@ from gavotte.text import harmless
 __all__ = ["MAX_ANSWER", "Function"]
 
 MAX_ANSWER = 64 << 20  # bytes
-_LONGEST = 64 << 10  # characters of a traceback, or of what was printed
+_LONGEST = 64 << 10  # characters of a traceback, bytes of what was printed
 _CANT = (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError)
 _NONSENSE = (ValueError, TypeError, KeyError, RecursionError)
 
@@ -66,7 +66,7 @@ class Function:
     def open(self, result: Result) -> Any:
         """What the function returned. Raises FunctionFailed when it raised, or didn't return; and UsageError when it
         could not be called there, or returned what can't be sent back."""
-        printed = _shown(result.stderr.decode(errors="replace"))
+        printed = _shown(result.stderr[-_LONGEST:].decode(errors="replace"))
         try:
             lines = split(result.stdout)
             answer = json.loads(next(lines, b""))

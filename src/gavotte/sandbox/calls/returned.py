@@ -1,8 +1,8 @@
 """What a function returned in a guest, of which nothing is believed, read in small steps.
 
-Its form is that of `gavotte.sandbox.calls.runner.Writer`. Python's decoder of JSON lets no other thread run while it is
-at work, so no line is longer than it reads in some milliseconds. What they make together is put together here, step by
-step, between which others run.
+Its form is that of `gavotte.sandbox.calls.runner.Writer`. While Python decodes JSON, enlarges a set or frees a list, no
+other thread runs. So lines and the number of values are bounded such that each of these takes some milliseconds. What
+the lines make together is put together here in steps, between which others run.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 
 __all__ = ["build", "split"]
 
-_LINE = 1 << 20  # bytes
+_LINE = 256 << 10  # bytes
 _DEEPEST = 1000
-_MOST_OPENED = 1 << 20  # lists and the like: Python's collector of garbage looks at each of them now and then
+_MOST_VALUES = 1 << 20  # in each other or side by side
+_LARGEST_TEXT = 96 << 20  # bytes in memory: one wide character makes all of its text wide
 _MOST_ALIKE = 1000  # keys with one hash: to tell them apart takes the square of their number
 
 
@@ -37,19 +38,21 @@ def build(lines: Iterator[bytes]) -> Any:
     """The value that they are. Raises ValueError and TypeError for what is none."""
     root = _Open("list", 1)
     stack = [root]
-    opened = 0
+    values = 0
     for line in lines:
         tokens = json.loads(line)
         if type(tokens) is not list:
             raise ValueError("a line is no list")
+        values += len(tokens)
+        if values > _MOST_VALUES:
+            raise ValueError("too many values")
         if _is_flat(line) and stack[-1].left > len(tokens):
             stack[-1].take(tokens)
             continue
         for token in tokens:
             if type(token) is list:
-                opened += 1
                 stack.append(_Open(*token))
-                if opened > _MOST_OPENED or len(stack) > _DEEPEST:
+                if len(stack) > _DEEPEST:
                     raise ValueError("too many values are in each other")
             elif type(token) is dict:
                 raise ValueError("no token is an object")
@@ -94,13 +97,30 @@ class _Open:
             case "tuple":
                 return tuple(self.items)
             case "text":
-                return "".join(self.items)
+                return _as_text(self.items)
             case "bytes":
-                return b"".join(base64.b64decode(item, validate=True) for item in self.items)
+                return _as_bytes(self.items)
             case "dict":
                 return _as_dict(self.items[::2], self.items[1::2])
         items = _as_set(self.items)
         return items if self.kind == "set" else frozenset(items)
+
+
+def _as_text(pieces: Sequence[Any]) -> str:
+    if not all(type(piece) is str for piece in pieces):
+        raise ValueError("a piece of text is none")
+    widest = max((ord(max(piece)) for piece in pieces if not piece.isascii()), default=0)
+    width = 4 if widest > 0xFFFF else 2 if widest > 0xFF else 1
+    if width * sum(map(len, pieces)) > _LARGEST_TEXT:
+        raise ValueError("a text is too large")
+    return "".join(pieces)
+
+
+def _as_bytes(pieces: Sequence[Any]) -> bytes:
+    made = bytearray()
+    for piece in pieces:
+        made += base64.b64decode(piece, validate=True)
+    return bytes(made)
 
 
 def _as_dict(keys: Sequence[Any], values: Sequence[Any]) -> dict[Any, Any]:

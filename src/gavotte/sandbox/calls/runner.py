@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 _MODULE = "gavotte_call"
 _LONGEST = 64 << 10  # characters of a traceback
-_LINE = 32 << 10  # characters
-_PIECE = 24 << 10
-_MOST_OPENED = 1 << 20
+_LINE = 12 << 10  # characters
+_PIECE = 6 << 10
+_MOST_VALUES = 1 << 20
+_LARGEST_TEXT = 96 << 20  # bytes in memory
 
 
 class Writer:
@@ -38,9 +39,12 @@ class Writer:
         self.lines: list[str] = []
         self.tokens: list[Any] = []
         self.size = 0  # of the tokens, in characters; ASCII as JSON takes twelve times as much at most
-        self.opened = 0
+        self.count = 0  # of all tokens
 
     def add(self, token: Any, size: int) -> None:
+        self.count += 1
+        if self.count > _MOST_VALUES:
+            raise TypeError(f"more than {_MOST_VALUES} values")
         self.tokens.append(token)
         self.size += size
         if self.size > _LINE:
@@ -51,9 +55,6 @@ class Writer:
         self.tokens, self.size = [], 0
 
     def open(self, kind: str, count: int) -> None:
-        self.opened += 1
-        if self.opened > _MOST_OPENED:
-            raise TypeError(f"more than {_MOST_OPENED} lists, tuples, sets and dicts")
         self.add([kind, count], 16)
 
     def write(self, value: Any) -> None:
@@ -76,6 +77,8 @@ class Writer:
             self.write_items(value)
 
     def write_text(self, value: str) -> None:
+        if sys.getsizeof(value) > _LARGEST_TEXT:
+            raise TypeError("a text that takes more than 96M of memory")
         if len(value) <= _PIECE:
             self.add(value, 8 + len(value))
         else:

@@ -53,7 +53,8 @@ _HEAVY = {"asyncio", "dataclasses", "hashlib", "inspect", "json", "logging", "pa
 _HEAVY |= {"ssl", "subprocess", "tempfile", "threading", "unittest", "urllib"}
 # What few machines have done to them.
 _RARE = {
-    f"gavotte.hypervisor.qemu.{name}" for name in ("dump", "inspection", "keeping", "resetting", "resize", "saving")
+    *(f"gavotte.hypervisor.qemu.{name}" for name in ("dump", "migration.file", "takeover.attach")),
+    *(f"gavotte.hypervisor.qemu.operations.{name}" for name in ("inspect", "reset", "resize")),
 }
 _RARE |= {"concurrent.futures.thread", "difflib", "random", "secrets"}
 _BUILDERS = {"rich", "tarfile", "gzip", "tempfile", "gavotte.guest.image.build"}

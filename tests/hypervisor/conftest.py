@@ -10,4 +10,4 @@ from tests.support.programs import DEADLINE
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine is no less healthy where the host is so busy that its answer takes more than a second."""
-    monkeypatch.setattr("gavotte.hypervisor.qemu.health._ANSWER", DEADLINE)
+    monkeypatch.setattr("gavotte.hypervisor.qemu.operations.health._ANSWER", DEADLINE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gavotte.hypervisor.qemu.turns import Interrupted, Turns, finished
+from gavotte.hypervisor.operation_lock import Interrupted, Turns, finished
 from tests.support.steps import run
 
 

@@ -17,8 +17,8 @@ import pytest
 
 from gavotte.errors import HostError, InUse, NoSuchSandbox
 from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.devices.table import Table
 from gavotte.hypervisor.qemu.record import Record, Running, write_record
-from gavotte.hypervisor.qemu.table import Table
 from gavotte.qemu.buses import Addresses
 from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.sandbox.store import RunDirectory, run_root, sweep

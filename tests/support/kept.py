@@ -21,7 +21,8 @@ from typing import Any
 
 from gavotte.hypervisor.devices import Disk, Nic, Passt, Port, Rng, Share
 from gavotte.hypervisor.interface import MachineConfig
-from gavotte.hypervisor.qemu import keeping, launch
+from gavotte.hypervisor.qemu import launch
+from gavotte.hypervisor.qemu.takeover import attach
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.pids import ProcessId
@@ -145,7 +146,7 @@ class Steps:
     def install(self) -> None:
         """Count in whatever acts on QEMU or on the disk."""
         client: Any = QmpClient
-        written_by: Any = keeping
+        written_by: Any = attach
         begun_by: Any = launch
         execute, write, begin = client.execute, written_by.write_record, begun_by.start_process
 

@@ -45,8 +45,8 @@ from gavotte.hypervisor.interface import (
     abilities_for,
     check_file,
 )
-from gavotte.hypervisor.qemu.portable import device_from_json, device_to_json
-from gavotte.hypervisor.qemu.turns import Interrupted, Turns
+from gavotte.hypervisor.operation_lock import Interrupted, Turns
+from gavotte.hypervisor.serialization import device_from_json, device_to_json
 from gavotte.qemu.fds import socketpair
 from gavotte.text import harmless, size_text
 

@@ -15,7 +15,7 @@ from gavotte.guest.agent import TOKEN_LENGTH
 from gavotte.guest.channel import Channel
 from gavotte.hypervisor.interface import MachineConfig, MemoryFile
 from gavotte.hypervisor.qemu.launch import can_map_readable
-from gavotte.hypervisor.qemu.loading import STATE, words_to_load
+from gavotte.hypervisor.qemu.migration.incoming import STATE, words_to_load
 from gavotte.hypervisor.qemu.plan import MEMORY, MONITOR
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.ahead import Ahead

@@ -16,7 +16,7 @@ from gavotte.qemu.pids import ProcessId
 __all__ = ["Stray", "find_strays", "processes_of", "strays_below"]
 
 _MARK = b"GAVOTTE_DIRECTORY="
-_SHORTENED = b"/proc/self/fd/"  # how a socket is bound whose path is too long (`gavotte.hypervisor.qemu.ends`)
+_SHORTENED = b"/proc/self/fd/"  # how a socket with too long a path is bound (`gavotte.hypervisor.qemu.devices.sockets`)
 _ENDS = b"/vm."
 
 

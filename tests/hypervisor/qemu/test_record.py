@@ -33,8 +33,8 @@ from gavotte.hypervisor.devices import (
     Watchdog,
 )
 from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.devices.table import Table
 from gavotte.hypervisor.qemu.plan import machine_row
-from gavotte.hypervisor.qemu.portable import device_from_json, device_to_json, from_json, to_json
 from gavotte.hypervisor.qemu.record import (
     STATE,
     VERSION,
@@ -44,7 +44,7 @@ from gavotte.hypervisor.qemu.record import (
     read_record,
     write_record,
 )
-from gavotte.hypervisor.qemu.table import Table
+from gavotte.hypervisor.serialization import device_from_json, device_to_json, from_json, to_json
 from gavotte.qemu.props import Fd, Recipe, Step
 
 DEVICES: list[Device] = [

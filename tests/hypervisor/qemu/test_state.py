@@ -27,8 +27,8 @@ from gavotte.hypervisor.events import (
     WatchdogFired,
 )
 from gavotte.hypervisor.interface import VmState
-from gavotte.hypervisor.qemu.life import Life
-from gavotte.hypervisor.qemu.translate import translate
+from gavotte.hypervisor.qemu.events import translate
+from gavotte.hypervisor.qemu.state import Life
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.props import Step
 from gavotte.qmp.wire import Event

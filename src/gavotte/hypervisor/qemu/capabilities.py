@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from gavotte.errors import Bug
 from gavotte.hypervisor.interface import Ability, Capabilities, MachineConfig
-from gavotte.hypervisor.qemu.loading import IGNORE_SHARED
+from gavotte.hypervisor.qemu.migration.incoming import IGNORE_SHARED
 from gavotte.hypervisor.qemu.plan import growth_of
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.schema import Array, Enum, Schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from gavotte.errors import GavotteError, GuestDied, QemuError
-from gavotte.hypervisor.qemu.life import Life
+from gavotte.hypervisor.qemu.state import Life
 from gavotte.qemu.process import UNKNOWN_STATUS, QemuProcess
 from gavotte.qemu.tail import QUOTED, Tail
 

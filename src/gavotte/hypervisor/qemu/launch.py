@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from gavotte.errors import HostError, OutcomeUnknown, QmpNotSent
 from gavotte.hypervisor.interface import MemoryFile
 from gavotte.hypervisor.qemu.console import Console
-from gavotte.hypervisor.qemu.ends import open_end, output_path
-from gavotte.hypervisor.qemu.health import process_words
-from gavotte.hypervisor.qemu.loading import STATE, words_to_load
+from gavotte.hypervisor.qemu.devices.sockets import open_end, output_path
+from gavotte.hypervisor.qemu.migration.incoming import STATE, words_to_load
+from gavotte.hypervisor.qemu.operations.health import process_words
+from gavotte.hypervisor.qemu.operations.plug import wire_plugged
 from gavotte.hypervisor.qemu.plan import CONSOLE, MEMORY, MONITOR, Wire, growth_of, plan_machine
-from gavotte.hypervisor.qemu.plugging import wire_plugged
 from gavotte.qemu.ahead import Ahead, Unlike
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.check import check_document

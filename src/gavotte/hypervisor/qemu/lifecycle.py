@@ -19,16 +19,16 @@ from gavotte.hypervisor.interface import (
     VmState,
     abilities_for,
 )
+from gavotte.hypervisor.operation_lock import Interrupted, Turns, finished
 from gavotte.hypervisor.qemu.capabilities import capabilities_of
 from gavotte.hypervisor.qemu.console import Console
-from gavotte.hypervisor.qemu.ending import explain_exit
+from gavotte.hypervisor.qemu.devices.resources import Wiring
+from gavotte.hypervisor.qemu.devices.settings import tune_devices
+from gavotte.hypervisor.qemu.devices.table import Table
+from gavotte.hypervisor.qemu.failure import explain_exit
 from gavotte.hypervisor.qemu.launch import launch, no_answer, schema_in_a_thread
-from gavotte.hypervisor.qemu.life import Dump, Life
 from gavotte.hypervisor.qemu.plan import machine_row
-from gavotte.hypervisor.qemu.table import Table
-from gavotte.hypervisor.qemu.tuning import tune_devices
-from gavotte.hypervisor.qemu.turns import Interrupted, Turns, finished
-from gavotte.hypervisor.qemu.wiring import Wiring
+from gavotte.hypervisor.qemu.state import Dump, Life
 from gavotte.qemu.ahead import Ahead
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.commands import Commands
@@ -38,7 +38,7 @@ from gavotte.qemu.schema import Schema, get_schema
 from gavotte.qmp.client import Deadline, QmpClient
 
 if TYPE_CHECKING:
-    from gavotte.hypervisor.qemu.keeping import Hold
+    from gavotte.hypervisor.qemu.takeover.attach import Hold
 
 __all__ = ["QemuLifecycle"]
 
@@ -315,7 +315,7 @@ class QemuLifecycle:
         async with AsyncExitStack() as stack:
             stack.callback(self._close)
             if self.hold is not None and self.directory is not None:
-                from gavotte.hypervisor.qemu.keeping import forget
+                from gavotte.hypervisor.qemu.takeover.attach import forget
 
                 stack.callback(self.hold.release)
                 stack.callback(forget, self.directory)

@@ -11,9 +11,9 @@ from typing import Any, Final, Literal, cast
 
 from gavotte.errors import HostError, StateError, StateTooNew, UsageError
 from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.devices.table import Table
 from gavotte.hypervisor.qemu.durable import put_in_place
-from gavotte.hypervisor.qemu.portable import from_json, to_json
-from gavotte.hypervisor.qemu.table import Table
+from gavotte.hypervisor.serialization import from_json, to_json
 from gavotte.qemu.pids import ProcessId, boot_id
 from gavotte.qemu.props import Recipe
 from gavotte.text import size_text

@@ -24,7 +24,7 @@ from gavotte.hypervisor.events import (
     WatchdogFired,
 )
 from gavotte.hypervisor.interface import VmState
-from gavotte.hypervisor.qemu.translate import translate
+from gavotte.hypervisor.qemu.events import translate
 from gavotte.qmp.client import Deadline, QmpClient
 from gavotte.qmp.wire import Event
 from gavotte.text import harmless

@@ -21,12 +21,12 @@ from gavotte.hypervisor.interface import (
     VmState,
     check_file,
 )
-from gavotte.hypervisor.qemu.cloning import clone_machine, freeze_machine
 from gavotte.hypervisor.qemu.console import Console
-from gavotte.hypervisor.qemu.ending import console_words
-from gavotte.hypervisor.qemu.health import check_health
+from gavotte.hypervisor.qemu.failure import console_words
 from gavotte.hypervisor.qemu.lifecycle import QemuLifecycle
-from gavotte.hypervisor.qemu.plugging import Departures, plug_device, unplug_device
+from gavotte.hypervisor.qemu.migration.clone import clone_machine, freeze_machine
+from gavotte.hypervisor.qemu.operations.health import check_health
+from gavotte.hypervisor.qemu.operations.plug import Departures, plug_device, unplug_device
 from gavotte.qemu.process import QemuProcess
 from gavotte.qmp.client import Deadline, QmpClient
 
@@ -53,7 +53,7 @@ class QemuVm(QemuLifecycle):
         `pending` is the change that is about to be made; without it, none is. `saving`: the guest runs and is about
         to be saved. Raises HostError."""
         if self.keep and self.directory is not None:
-            from gavotte.hypervisor.qemu.keeping import Hold, remember
+            from gavotte.hypervisor.qemu.takeover.attach import Hold, remember
 
             self.hold = self.hold or Hold(self.directory)
             remember(self, self.directory, self._process, pending, saving=saving)
@@ -61,7 +61,7 @@ class QemuVm(QemuLifecycle):
     @classmethod
     async def attach(cls, directory: Path) -> QemuVm:
         """Take over the kept machine of `directory`. See `keeping.attach` for what it raises."""
-        from gavotte.hypervisor.qemu.keeping import attach
+        from gavotte.hypervisor.qemu.takeover.attach import attach
 
         return await attach(cls, directory)
 
@@ -87,7 +87,7 @@ class QemuVm(QemuLifecycle):
 
     async def reset(self) -> None:
         """Have the guest start anew. A paused one stays paused, at its start."""
-        from gavotte.hypervisor.qemu.resetting import reset_machine
+        from gavotte.hypervisor.qemu.operations.reset import reset_machine
 
         async with self.changing("reset"):
             self.capabilities().require(Ability.RESET)
@@ -107,7 +107,7 @@ class QemuVm(QemuLifecycle):
 
     async def save(self, target: StrPath | int, *, progress: OnProgress | None = None) -> None:
         """Write it to a file or descriptor. See `saving.save_machine`."""
-        from gavotte.hypervisor.qemu.saving import save_machine
+        from gavotte.hypervisor.qemu.migration.file import save_machine
 
         file = check_file(target, "target")
         async with self.changing("save"):
@@ -120,7 +120,7 @@ class QemuVm(QemuLifecycle):
 
     async def load(self, source: StrPath | int, *, progress: OnProgress | None = None) -> None:
         """Start it from what was saved. See `saving.load_machine`."""
-        from gavotte.hypervisor.qemu.saving import load_machine
+        from gavotte.hypervisor.qemu.migration.file import load_machine
 
         await load_machine(self, check_file(source, "source"), progress)
 
@@ -159,7 +159,7 @@ class QemuVm(QemuLifecycle):
 
     async def resize_vcpus(self, count: int, *, deadline: float = Deadline.NORMAL) -> int:
         """Have `count` vCPUs; how many there are then. See `resize.resize_vcpus`."""
-        from gavotte.hypervisor.qemu.resize import resize_vcpus
+        from gavotte.hypervisor.qemu.operations.resize import resize_vcpus
 
         async with self.changing("resize", VmState.RUNNING):
             try:
@@ -169,7 +169,7 @@ class QemuVm(QemuLifecycle):
 
     async def resize_memory(self, size: int, *, deadline: float = Deadline.NORMAL) -> int:
         """Have `size` bytes of memory; how many there are then. See `resize.resize_memory`."""
-        from gavotte.hypervisor.qemu.resize import resize_memory
+        from gavotte.hypervisor.qemu.operations.resize import resize_memory
 
         async with self.changing("resize", VmState.RUNNING):
             try:
@@ -194,22 +194,22 @@ class QemuVm(QemuLifecycle):
         return {**self.wiring.pids, "qemu": pid}
 
     async def vcpus(self) -> list[Vcpu]:
-        from gavotte.hypervisor.qemu.inspection import read_vcpus
+        from gavotte.hypervisor.qemu.operations.inspect import read_vcpus
 
         return await read_vcpus(*self._seen())
 
     async def pin_vcpu(self, index: int, cpus: frozenset[int]) -> None:
-        from gavotte.hypervisor.qemu.inspection import pin_vcpu
+        from gavotte.hypervisor.qemu.operations.inspect import pin_vcpu
 
         await pin_vcpu(*self._seen(), index, cpus)
 
     async def memory(self) -> Memory:
-        from gavotte.hypervisor.qemu.resize import read_memory
+        from gavotte.hypervisor.qemu.operations.resize import read_memory
 
         return await read_memory(self.monitor, self.config, self.row)
 
     async def statistics(self) -> dict[str, Any]:
-        from gavotte.hypervisor.qemu.inspection import read_statistics
+        from gavotte.hypervisor.qemu.operations.inspect import read_statistics
 
         return await read_statistics(*self._seen(), [*self.config.devices, *self.plugged.values()])
 

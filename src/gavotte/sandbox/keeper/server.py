@@ -22,7 +22,10 @@ from gavotte.guest.agent import STDERR, STDOUT
 from gavotte.guest.command import AsyncProcess, OutputStream
 
 # Imported late elsewhere; here before Gavotte is upgraded while the keeper runs, and what is on disk fits it no more.
-from gavotte.hypervisor.qemu import dump, inspection, keeping, resetting, resize, saving  # noqa: F401
+from gavotte.hypervisor.qemu import dump  # noqa: F401
+from gavotte.hypervisor.qemu.migration import file  # noqa: F401
+from gavotte.hypervisor.qemu.operations import inspect, reset, resize  # noqa: F401
+from gavotte.hypervisor.qemu.takeover import attach  # noqa: F401
 from gavotte.qemu.pids import ProcessId
 from gavotte.sandbox import register
 from gavotte.sandbox.keeper.client import directory_fd

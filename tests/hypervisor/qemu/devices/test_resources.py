@@ -12,8 +12,8 @@ import pytest
 
 from gavotte.errors import HostError, StateError, Unsupported, UsageError
 from gavotte.hypervisor.devices import Device, Disk, Nic, Passt, Port, Rng, Share, Stream, Tap, Vsock
+from gavotte.hypervisor.qemu.devices.resources import Wiring
 from gavotte.hypervisor.qemu.plan import Wire
-from gavotte.hypervisor.qemu.wiring import Wiring
 from gavotte.qemu.fds import FdLedger
 from tests.support.limits import fds_left
 from tests.support.qcow2 import empty_qcow2

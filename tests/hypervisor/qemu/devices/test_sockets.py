@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gavotte.errors import HostError, StateError, UsageError
-from gavotte.hypervisor.qemu.ends import forget_end, forget_others, make_end, open_end, reopen, socket_path
+from gavotte.hypervisor.qemu.devices.sockets import forget_end, forget_others, make_end, open_end, reopen, socket_path
 from gavotte.qemu.fds import FdLedger
 
 LONG = "a-long-name-" * 12  # longer than a socket's address may be

@@ -29,8 +29,8 @@ from gavotte.hypervisor.devices import (
     Vsock,
 )
 from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.devices.table import Table
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, Wire, plan_machine
-from gavotte.hypervisor.qemu.table import Table
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.check import check_document
 from gavotte.qemu.machines import MACHINES, Machine

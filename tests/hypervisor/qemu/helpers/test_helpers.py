@@ -20,9 +20,9 @@ import pytest
 
 from gavotte.errors import HostError, Unsupported, UsageError
 from gavotte.hypervisor.devices import Passt, Share
-from gavotte.hypervisor.qemu.helpers import Helper
-from gavotte.hypervisor.qemu.passt import start_passt
-from gavotte.hypervisor.qemu.virtiofsd import Virtiofsd, find_virtiofsd, start_virtiofsd
+from gavotte.hypervisor.qemu.helpers.passt import start_passt
+from gavotte.hypervisor.qemu.helpers.process import Helper
+from gavotte.hypervisor.qemu.helpers.virtiofsd import Virtiofsd, find_virtiofsd, start_virtiofsd
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.pids import ProcessId, start_time
 from tests.support.network import default_gateway
@@ -205,7 +205,7 @@ def test_a_helper_that_is_not_installed_is_named_with_its_package(
     start: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
-    monkeypatch.setattr("gavotte.hypervisor.qemu.virtiofsd._PLACES", ("virtiofsd",))
+    monkeypatch.setattr("gavotte.hypervisor.qemu.helpers.virtiofsd._PLACES", ("virtiofsd",))
     with pytest.raises(HostError) as caught:
         asyncio.run(start_passt("net", Passt()) if start is start_passt else virtiofsd(tmp_path))
     assert "apt-get install" in caught.value.hint
@@ -259,8 +259,8 @@ _MANAGER = """
 import asyncio, json, os, socket, sys
 from pathlib import Path
 from gavotte.hypervisor.devices import Passt, Share
-from gavotte.hypervisor.qemu.passt import start_passt
-from gavotte.hypervisor.qemu.virtiofsd import start_virtiofsd
+from gavotte.hypervisor.qemu.helpers.passt import start_passt
+from gavotte.hypervisor.qemu.helpers.virtiofsd import start_virtiofsd
 async def main():
     which, folder, keep, line = sys.argv[1:]
     directory = Path(folder) if keep else None

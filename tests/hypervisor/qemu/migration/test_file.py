@@ -17,10 +17,10 @@ import pytest
 from gavotte.errors import GavotteError, SaveFailed, StateError, StateTooNew
 from gavotte.hypervisor.devices import Rng
 from gavotte.hypervisor.interface import MachineConfig, Progress, VmState
-from gavotte.hypervisor.qemu.migration import migrate_out
+from gavotte.hypervisor.qemu.devices.table import Table
+from gavotte.hypervisor.qemu.migration.format import HEAD_SIZE, Saved, differences
+from gavotte.hypervisor.qemu.migration.stream import migrate_out
 from gavotte.hypervisor.qemu.plan import machine_row
-from gavotte.hypervisor.qemu.saved import HEAD_SIZE, Saved, differences
-from gavotte.hypervisor.qemu.table import Table
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from tests.support.binaries import BINARIES, QEMU10

@@ -19,8 +19,8 @@ from gavotte.errors import GavotteError, HostError, QemuExited, StateError, Usag
 from gavotte.faces.loop import call
 from gavotte.hypervisor.devices import Balloon, Device, Disk, Nic, Stream, Tap, User
 from gavotte.hypervisor.interface import Health, MachineConfig, VmState
-from gavotte.hypervisor.qemu import inspection
-from gavotte.hypervisor.qemu.inspection import host_cpus
+from gavotte.hypervisor.qemu.operations import inspect
+from gavotte.hypervisor.qemu.operations.inspect import host_cpus
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_qemu
 from gavotte.qemu.fds import socketpair
@@ -122,7 +122,7 @@ def test_processors_of_a_host_that_lacks_some_are_told_by_their_numbers(tmp_path
         async with machine(tmp_path) as vm:
             with pytest.MonkeyPatch.context() as patch:
                 (tmp_path / "online").write_text("0-1,4,6-7\n")
-                patch.setattr(inspection, "_ONLINE", tmp_path / "online")
+                patch.setattr(inspect, "_ONLINE", tmp_path / "online")
                 assert host_cpus() == {0, 1, 4, 6, 7}
                 for missing in (2, 3, 5, 8):
                     with pytest.raises(UsageError, match=rf"cpus: .* {missing}$") as error:
@@ -145,7 +145,7 @@ def test_processors_of_a_host_that_lacks_some_are_told_by_their_numbers(tmp_path
     ids=["v2", "v1", "both", "both-without-cpu", "colon", "none"],
 )
 def test_a_cgroup_is_read_in_either_spelling(text: str, path: str) -> None:
-    assert inspection._cgroup(text) == path
+    assert inspect._cgroup(text) == path
 
 
 # --- what is counted --------------------------------------------------------------------------------------------------

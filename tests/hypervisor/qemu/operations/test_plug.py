@@ -33,7 +33,7 @@ from gavotte.hypervisor.devices import (
     Watchdog,
 )
 from gavotte.hypervisor.interface import VmState
-from gavotte.hypervisor.qemu.table import Placed
+from gavotte.hypervisor.qemu.devices.table import Placed
 from gavotte.qemu.binary import QemuBinary, find_program
 from gavotte.qemu.machines import MACHINES, Machine
 from gavotte.qemu.props import Step, plain

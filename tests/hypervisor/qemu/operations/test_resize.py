@@ -19,7 +19,7 @@ from gavotte.guest.image import Image
 from gavotte.hypervisor.devices import Rng
 from gavotte.hypervisor.interface import Capabilities, MachineConfig, Memory
 from gavotte.hypervisor.qemu import launch
-from gavotte.hypervisor.qemu.resize import read_growth
+from gavotte.hypervisor.qemu.operations.resize import read_growth
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.binary import find_program, find_qemu
 from tests.support.programs import DEADLINE

@@ -31,9 +31,9 @@ from gavotte.hypervisor.devices import (
     Watchdog,
 )
 from gavotte.hypervisor.interface import MachineConfig
+from gavotte.hypervisor.qemu.devices.table import Table
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, Wire, machine_row, plan_device, plan_machine, seat_of, tune
 from gavotte.hypervisor.qemu.plan.extras import plan_raw
-from gavotte.hypervisor.qemu.table import Table
 from gavotte.qemu.binary import find_program, find_qemu
 from gavotte.qemu.check import check_document
 from gavotte.qemu.document import document_to_argv
@@ -44,7 +44,7 @@ from tests.support.devices import DEVICES, WIRES, devices_for
 from tests.support.programs import start_options
 from tests.support.schemas import schema_for
 
-GOLDEN = Path(__file__).parents[1] / "golden/devices"
+GOLDEN = Path(__file__).parents[3] / "golden/devices"
 ROWS = {
     f"{arch}-{type}": machine_row(arch, type)
     for arch, type in (("x86_64", "q35"), ("x86_64", "pc"), ("aarch64", "virt"), ("s390x", "s390-ccw-virtio"))

@@ -19,7 +19,7 @@ from gavotte.qemu.machines import MACHINES, Machine
 from tests.support.programs import start_options
 
 ROW = machine_row("x86_64", "q35")
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[3] / "golden"
 WIRES: Mapping[str, Wire] = {
     name: Wire({"backend": "socket", "path": f"{name}.sock", "server": True, "wait": False})
     for name in (CONSOLE, MONITOR, "agent")

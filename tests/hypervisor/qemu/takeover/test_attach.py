@@ -18,12 +18,12 @@ from gavotte.errors import GuestDied, HostError, InUse, QemuError, StateError, S
 from gavotte.hypervisor.devices import Disk, Port, Share
 from gavotte.hypervisor.events import VmShutdown
 from gavotte.hypervisor.interface import VmState
-from gavotte.hypervisor.qemu import keeping
-from gavotte.hypervisor.qemu.ends import reopen, socket_path
-from gavotte.hypervisor.qemu.keeping import Hold
+from gavotte.hypervisor.qemu.devices.sockets import reopen, socket_path
+from gavotte.hypervisor.qemu.devices.table import Table
 from gavotte.hypervisor.qemu.record import STATE, VERSION, read_record
-from gavotte.hypervisor.qemu.settling import settle_devices
-from gavotte.hypervisor.qemu.table import Table
+from gavotte.hypervisor.qemu.takeover import attach
+from gavotte.hypervisor.qemu.takeover.attach import Hold
+from gavotte.hypervisor.qemu.takeover.reconcile import settle_devices
 from gavotte.hypervisor.qemu.vm import QemuVm
 from gavotte.qemu.adopt import adopt
 from gavotte.qemu.binary import find_qemu
@@ -374,7 +374,7 @@ def test_a_qemu_that_was_stopped_is_found_out_and_goes_on_later(orphan: Path) ->
 
 
 def test_somebody_else_on_the_monitor_is_in_the_way(orphan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "_GREETING", 0.5)
+    monkeypatch.setattr(attach, "_GREETING", 0.5)
 
     async def main() -> None:
         async with adopt(str(socket_path("monitor", orphan))):
@@ -425,7 +425,7 @@ def test_what_happens_while_a_machine_is_taken_over_is_not_missed(
         await client.execute("stop")  # as QEMU does by itself when a disk fails
         return table
 
-    monkeypatch.setattr(keeping, "settle_devices", pausing)
+    monkeypatch.setattr(attach, "settle_devices", pausing)
 
     async def use(vm: QemuVm) -> None:
         assert vm.state is VmState.PAUSED

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 from gavotte.errors import HostError, StateError, Unsupported, UsageError
 from gavotte.hypervisor.devices import Console, Device, Disk, Nic, Passt, Port, Share, Stream, Tap, VmGenId, Vsock
 from gavotte.hypervisor.qemu.capabilities import VSOCK
-from gavotte.hypervisor.qemu.diskfile import check_disk
-from gavotte.hypervisor.qemu.ends import forget_end, open_end, reopen
-from gavotte.hypervisor.qemu.helpers import Helper
+from gavotte.hypervisor.qemu.devices.diskfile import check_disk
+from gavotte.hypervisor.qemu.devices.sockets import forget_end, open_end, reopen
+from gavotte.hypervisor.qemu.helpers.process import Helper
 from gavotte.hypervisor.qemu.plan import Wire
 from gavotte.qemu.fds import FdLedger
 from gavotte.qemu.props import Fd
@@ -159,14 +159,16 @@ class Wiring:
         return None
 
     async def _start_passt(self, id: str, net: Passt) -> int:
-        from gavotte.hypervisor.qemu.passt import start_passt  # who has no helper doesn't wait for what they import
+        from gavotte.hypervisor.qemu.helpers.passt import (
+            start_passt,  # who has no helper doesn't wait for what they import
+        )
 
         helper, end = await start_passt(id, net, directory=self._directory)
         self._keep(helper)
         return end
 
     async def _start_virtiofsd(self, share: Share) -> int:
-        from gavotte.hypervisor.qemu.virtiofsd import start_virtiofsd
+        from gavotte.hypervisor.qemu.helpers.virtiofsd import start_virtiofsd
 
         helper, end = await start_virtiofsd(share, directory=self._directory)
         self._keep(helper)

@@ -13,7 +13,7 @@ from gavotte.hypervisor.devices import Device, Latent, Raw
 from gavotte.hypervisor.interface import Ability, MachineConfig
 from gavotte.hypervisor.qemu.plan import PORTS, SCSI, SLOT, Wire, plan_controller, plan_device, seat_of
 from gavotte.hypervisor.qemu.plan.seat import BROUGHT, Seat, is_addressed
-from gavotte.hypervisor.qemu.portable import from_json, to_json
+from gavotte.hypervisor.serialization import from_json, to_json
 from gavotte.qemu.buses import Addresses, Bus, ccw, pci, pcie_ports, root_ports
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.props import PropertyMap, Recipe

@@ -11,7 +11,7 @@ from typing import Final
 
 from gavotte.errors import HostError
 from gavotte.hypervisor.devices import Passt
-from gavotte.hypervisor.qemu.helpers import Helper
+from gavotte.hypervisor.qemu.helpers.process import Helper
 from gavotte.qemu.fds import FdLedger, socketpair
 from gavotte.qemu.programs import tool
 from gavotte.qemu.tail import Tail

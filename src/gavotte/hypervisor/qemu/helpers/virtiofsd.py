@@ -19,7 +19,7 @@ from typing import Final
 
 from gavotte.errors import HostError, Unsupported
 from gavotte.hypervisor.devices import Share
-from gavotte.hypervisor.qemu.helpers import Helper
+from gavotte.hypervisor.qemu.helpers.process import Helper
 from gavotte.qemu.binary import find_program
 from gavotte.qemu.fds import FdLedger
 from gavotte.qemu.programs import tool

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gavotte.errors import OutcomeUnknown, QemuError, QmpRefused, SaveFailed, UsageError
 from gavotte.hypervisor.interface import Ability, VmState
-from gavotte.hypervisor.qemu.loading import IGNORE_SHARED, STATE, switch
-from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
-from gavotte.hypervisor.qemu.resuming import go_on, go_on_after_migration
+from gavotte.hypervisor.qemu.migration.incoming import IGNORE_SHARED, STATE, switch
+from gavotte.hypervisor.qemu.migration.resume import go_on, go_on_after_migration
+from gavotte.hypervisor.qemu.polling import growing_pauses, wait_for_news
 from gavotte.qmp.client import Deadline, QmpClient
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def clone_machine(vm: QemuVm, state: bytes, memory: int) -> None:
             os.close(fd)
         await _await_load(vm)
         if memory:
-            from gavotte.hypervisor.qemu.resize import request_memory  # which most copies do without
+            from gavotte.hypervisor.qemu.operations.resize import request_memory  # which most copies do without
 
             await request_memory(vm.monitor, memory)
 

@@ -1,4 +1,4 @@
-"""A machine as a file: what `gavotte.hypervisor.qemu.saved` says stands in it, and QEMU's stream between."""
+"""A machine as a file: what `gavotte.hypervisor.qemu.migration.format` says stands in it, and QEMU's stream between."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from gavotte.errors import GavotteError, HostError, InUse, OutcomeUnknown, QemuError, QmpNotSent, SaveFailed, StateError
 from gavotte.hypervisor.devices import Device, Nic, Raw, Stream, Tap
 from gavotte.hypervisor.interface import Ability, MemoryFile, OnProgress, VmState
-from gavotte.hypervisor.qemu.cloning import include_memory
+from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.qemu.devices.table import Placed, Table
 from gavotte.hypervisor.qemu.durable import put_in_place
-from gavotte.hypervisor.qemu.migration import STALLED, migrate_in, migrate_out, unwritten
-from gavotte.hypervisor.qemu.pump import Pump, pumping
-from gavotte.hypervisor.qemu.resize import read_growth
-from gavotte.hypervisor.qemu.resuming import go_on_after_migration
-from gavotte.hypervisor.qemu.saved import HEAD_SIZE, TAIL_SIZE, Head, Saved, Tail, differences
-from gavotte.hypervisor.qemu.table import Placed, Table
-from gavotte.hypervisor.qemu.turns import finished
+from gavotte.hypervisor.qemu.migration.clone import include_memory
+from gavotte.hypervisor.qemu.migration.format import HEAD_SIZE, TAIL_SIZE, Head, Saved, Tail, differences
+from gavotte.hypervisor.qemu.migration.pump import Pump, pumping
+from gavotte.hypervisor.qemu.migration.resume import go_on_after_migration
+from gavotte.hypervisor.qemu.migration.stream import STALLED, migrate_in, migrate_out, unwritten
+from gavotte.hypervisor.qemu.operations.resize import read_growth
 from gavotte.qmp.client import Deadline
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 
 from gavotte.errors import SaveFailed, StateTooNew, UsageError
 from gavotte.hypervisor.interface import MachineConfig
-from gavotte.hypervisor.qemu.portable import from_json, to_json
-from gavotte.hypervisor.qemu.table import Table
+from gavotte.hypervisor.qemu.devices.table import Table
+from gavotte.hypervisor.serialization import from_json, to_json
 from gavotte.qemu.machines import find_machine
 from gavotte.qemu.props import Json, Recipe
 from gavotte.values import dataclass

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gavotte.errors import QmpRefused, SaveFailed
-from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
+from gavotte.hypervisor.qemu.polling import growing_pauses, wait_for_news
 from gavotte.qmp.client import Deadline, QmpClient
 
 __all__ = ["LEFT_BY_MIGRATION", "go_on", "go_on_after_migration"]

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, Final
 
 from gavotte.errors import QemuError, QmpRefused, SaveFailed
 from gavotte.hypervisor.interface import OnProgress, Progress
-from gavotte.hypervisor.qemu.loading import switch
-from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
-from gavotte.hypervisor.qemu.pump import Pump, pumping
-from gavotte.hypervisor.qemu.resuming import go_on
-from gavotte.hypervisor.qemu.turns import finished
+from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.qemu.migration.incoming import switch
+from gavotte.hypervisor.qemu.migration.pump import Pump, pumping
+from gavotte.hypervisor.qemu.migration.resume import go_on
+from gavotte.hypervisor.qemu.polling import growing_pauses, wait_for_news
 from gavotte.qmp.client import Deadline, QmpClient
 
 __all__ = [

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from gavotte.errors import GavotteError, InvalidMachine, QemuError, QmpRefused, StateError, UsageError
 from gavotte.hypervisor.devices import Device, Disk, Raw
 from gavotte.hypervisor.interface import Ability, VmState, abilities_for
+from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.qemu.devices.table import Table
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, PORTS, SCSI, Wire, plan_device, tune
 from gavotte.hypervisor.qemu.plan.memory import VMEM
 from gavotte.hypervisor.qemu.plan.names import check_id
 from gavotte.hypervisor.qemu.record import Pending
-from gavotte.hypervisor.qemu.table import Table
-from gavotte.hypervisor.qemu.turns import finished
 from gavotte.qemu.fds import FdLedger
 from gavotte.qemu.plug import has_step, plug, unplug
 from gavotte.qemu.props import PropertyMap, Recipe, plain

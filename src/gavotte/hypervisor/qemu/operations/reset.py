@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from gavotte.errors import OutcomeUnknown, QemuError
-from gavotte.hypervisor.qemu.news import wait_for_news
-from gavotte.hypervisor.qemu.turns import finished
+from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.qemu.polling import wait_for_news
 from gavotte.qmp.client import Deadline, QmpClient
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gavotte.errors import QmpRefused, UsageError
 from gavotte.hypervisor.interface import Ability, MachineConfig, Memory
-from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
+from gavotte.hypervisor.operation_lock import finished
 from gavotte.hypervisor.qemu.plan.memory import VMEM, plan_dimm
-from gavotte.hypervisor.qemu.turns import finished
+from gavotte.hypervisor.qemu.polling import growing_pauses, wait_for_news
 from gavotte.qemu.machines import Machine
 from gavotte.qemu.plug import plug
 from gavotte.qemu.plug.presence import is_there

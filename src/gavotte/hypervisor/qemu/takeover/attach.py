@@ -13,11 +13,11 @@ from gavotte.errors import Bug, HostError, InUse, OutcomeUnknown, QemuError, Qmp
 from gavotte.flock import Flock
 from gavotte.hypervisor.interface import VmState
 from gavotte.hypervisor.qemu.console import Console
-from gavotte.hypervisor.qemu.ends import forget_others, output_path, reopen, socket_path
+from gavotte.hypervisor.qemu.devices.sockets import forget_others, output_path, reopen, socket_path
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR
-from gavotte.hypervisor.qemu.portable import from_json, to_json
 from gavotte.hypervisor.qemu.record import STATE, Pending, Record, Running, read_record, write_record
-from gavotte.hypervisor.qemu.settling import settle_devices, settle_run
+from gavotte.hypervisor.qemu.takeover.reconcile import settle_devices, settle_run
+from gavotte.hypervisor.serialization import from_json, to_json
 from gavotte.qemu.binary import QemuBinary
 from gavotte.qemu.pids import ProcessId, boot_id, process_state
 from gavotte.qemu.process import QemuProcess, adopt_process

@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gavotte.errors import QmpRefused
-from gavotte.hypervisor.qemu.news import growing_pauses, wait_for_news
+from gavotte.hypervisor.qemu.devices.settings import tune_devices
+from gavotte.hypervisor.qemu.devices.table import Table
+from gavotte.hypervisor.qemu.migration.resume import LEFT_BY_MIGRATION
+from gavotte.hypervisor.qemu.polling import growing_pauses, wait_for_news
 from gavotte.hypervisor.qemu.record import Pending, Record
-from gavotte.hypervisor.qemu.resuming import LEFT_BY_MIGRATION
-from gavotte.hypervisor.qemu.table import Table
-from gavotte.hypervisor.qemu.tuning import tune_devices
 from gavotte.qemu.plug import unplug
 from gavotte.qemu.plug.lent import label
 from gavotte.qemu.plug.presence import name_of, names_of

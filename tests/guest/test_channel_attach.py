@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gavotte.errors import AgentError, CommandLost
 from gavotte.guest import agent, stale
 from gavotte.guest.channel import Channel
+from gavotte.guest.command import AsyncProcess
 from tests.support.agents import DEADLINE, SETUP, AgentProcess, skip_unless_possible
 from tests.support.channels import Peer
 
@@ -109,6 +110,57 @@ def test_a_command_that_ends_right_behind_the_answer_is_known_all_the_same() -> 
             assert (process.stdout.offset, process.stderr.offset) == (1000, 20)
             assert await process.stdout.read() == b"late"
             assert await process.wait() == 3
+
+    asyncio.run(main())
+
+
+def test_many_commands_are_taken_over_in_many_turns_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = [0]  # in each turn
+    adopt = AsyncProcess.adopt
+
+    def counted(*args: Any) -> None:
+        taken[-1] += 1
+        adopt(*args)
+
+    async def turns() -> None:
+        while True:
+            await asyncio.sleep(0)
+            taken.append(0)
+
+    async def main() -> None:
+        async with attaching() as (task, peer, number):
+            many = [{"channel": n, "pid": n + 1, "argv": ["many"]} for n in range(300)]
+            others = asyncio.create_task(turns())
+            await peer.write(answer(number, {"last": 300, "commands": many, "exits": []}))
+            assert len((await task).adopted) == 300
+            others.cancel()
+
+    monkeypatch.setattr(AsyncProcess, "adopt", counted)
+    asyncio.run(main())
+    assert sum(taken) == 300
+    assert max(taken) <= 64
+
+
+def test_a_command_line_is_known_as_far_as_an_agent_sends_it() -> None:
+    async def main() -> None:
+        async with attaching() as (task, peer, number):
+            one = {**KNOWN, "argv": ["x" * 900] * 500}
+            other = {**KNOWN, "channel": 6, "argv": [""] * 50_000}
+            await peer.write(answer(number, {**LISTING, "commands": [one, other]}))
+            attached = await task
+            assert attached.processes[5].argv == ["x" * 900] * 4 + ["x" * (4096 - 4 * 901)]
+            assert attached.processes[6].argv == [""] * 4096
+
+    asyncio.run(main())
+
+
+def test_more_commands_than_a_guest_can_have_break_the_protocol() -> None:
+    async def main() -> None:
+        async with attaching() as (task, peer, number):
+            many = [{"channel": n, "pid": 1, "argv": ["x"]} for n in range(4097)]
+            await peer.write(answer(number, {"last": 4097, "commands": many, "exits": []}))
+            with pytest.raises(AgentError, match="broke the protocol: it has 4097 commands"):
+                await task
 
     asyncio.run(main())
 

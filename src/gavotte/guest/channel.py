@@ -64,7 +64,7 @@ class Channel:
         """`last_words` gives what is known of the guest's end when the line breaks."""
         self._link = Link(sock, self._received, self._on_end)
         self._decoder = agent.Decoder(0, LARGEST)
-        self._frames: Iterator[agent.Frame] = iter(())  # that have come, and wait for their turn
+        self._steps: Iterator[int] = iter(())  # what is to be done about what came, and waits for its turn
         self._numbers = itertools.count(1)
         self._stale: StaleFilter | None = None  # where the line was another manager's
         self._requests: dict[int, _Request] = {}
@@ -288,18 +288,27 @@ class Channel:
 
     def _received(self, data: bytes) -> None:
         with self._breaches_end_it():
-            self._frames = self._decoder.frames(self._stale.feed(data) if self._stale else data)
+            self._steps = self._act_on(self._stale.feed(data) if self._stale else data)
             self._take_some()
 
+    def _act_on(self, data: bytes) -> Iterator[int]:
+        """Act on what came, step by step. Gives what each step takes of a turn."""
+        for frame in self._decoder.frames(data):
+            asked = self._requests.get(frame.channel)
+            if asked and frame.kind == agent.REPLY and frame.channel >= agent.FIRST_RESUMER:
+                yield from self._on_line(asked, frame.payload)
+            else:
+                self._handle(frame)
+            yield _FRAME if frame.kind == agent.DATA else _FRAME + len(frame.payload)
+
     def _take_some(self) -> None:
-        """Act on what came, some frames at once: more wait for the loop's next turn, and what follows in the socket."""
+        """Do some of the steps at once: more wait for the loop's next turn, and what follows in the socket."""
         if self.ended is not None:
             return
         done = 0
         with self._breaches_end_it():
-            for frame in self._frames:
-                self._handle(frame)
-                done += _FRAME if frame.kind == agent.DATA else _FRAME + len(frame.payload)
+            for step in self._steps:
+                done += step
                 if done >= _TURN:
                     self._link.pause()
                     asyncio.get_running_loop().call_soon(self._take_some)
@@ -317,10 +326,11 @@ class Channel:
             self._link.close()
             self._end(f"the guest's agent broke the protocol: {breach}")
 
-    def _adopt(self, listing: Listing) -> None:
+    def _adopt(self, listing: Listing) -> Iterator[int]:
         """Take over the commands that still run; before the next frame, which may be one of theirs."""
         self._numbers = itertools.count(listing.last + 1)
         for one in listing.commands:
+            yield _FRAME
             if one.number in self._processes:
                 raise Breach(f"it has two commands on channel {one.number}")
             process = AsyncProcess(self, one.number, list(one.argv), stdin=False)
@@ -348,20 +358,22 @@ class Channel:
         if frame.kind == agent.ERROR:
             request.reply.set_exception(_refusal(*read_refusal(frame.payload)))
             request.reply.exception()  # whoever asked gets it, if it isn't given up by then
-        elif frame.kind == agent.REPLY and frame.channel < agent.FIRST_RESUMER:
-            request.reply.set_result(read_reply(request.operation, frame.payload))
         elif frame.kind == agent.REPLY:
-            self._on_line(request, frame.payload)
+            request.reply.set_result(read_reply(request.operation, frame.payload))
 
-    def _on_line(self, request: _Request, document: bytes) -> None:
+    def _on_line(self, request: _Request, document: bytes) -> Iterator[int]:
+        if request.reply.done():
+            return
         try:
             listing = read_listing(request.operation, document)
         except AgentError as error:
             request.reply.set_exception(error)
             request.reply.exception()
             return
-        self._adopt(listing)
-        request.reply.set_result(dict(listing.fields))
+        yield len(document)
+        yield from self._adopt(listing)
+        if not request.reply.done():  # it isn't given up meanwhile
+            request.reply.set_result(dict(listing.fields))
 
     def _on_stream(self, process: AsyncProcess, frame: agent.Frame) -> None:
         outputs = {agent.STDOUT: process.stdout, agent.STDERR: process.stderr}

@@ -6,7 +6,7 @@ Nothing here depends on what a reply looks like before it has been looked at, an
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gavotte.errors import AgentError
@@ -33,6 +33,8 @@ _LARGEST_REPLY = 4 << 10  # bytes, but for a listing
 _LONGEST_TEXT = 1000
 _MOST_DIGITS = 19  # of 2**63
 _MOST_EXITS = 64
+_MOST_COMMANDS = 4096
+_LONGEST_ARGV = 4096  # characters, of which the agent sends no more
 _PIDS = range(1, (1 << 22) + 1)  # proc(5), pid_max
 _NUMBERS = range(1 << 60)  # of bytes, of accidents
 
@@ -77,7 +79,7 @@ class Listing:
     """What a guest holds whose line is taken over."""
 
     last: int  # channel that was used
-    commands: tuple[Command, ...]
+    commands: Iterator[Command]  # each is read when it is taken, which raises Breach
     exits: tuple[EndedCommand, ...]
     fields: Mapping[str, int]  # of the operation's own
 
@@ -133,9 +135,12 @@ def read_listing(operation: str, document: bytes) -> Listing:
         raise AgentError(f"the guest can't become one of its own: {_text(reply, 'problem')}")
     last = _number(reply, "last", range(agent.FIRST_RESUMER))
     numbers = range(last + 1)
+    commands = _objects(reply, "commands")
+    if len(commands) > _MOST_COMMANDS:
+        raise Breach(f"it has {len(commands)} commands")
     return Listing(
         last=last,
-        commands=tuple(_command(one, numbers) for one in _objects(reply, "commands")),
+        commands=(_command(one, numbers) for one in commands),
         exits=tuple(_ended(one, numbers) for one in _objects(reply, "exits")[-_MOST_EXITS:]),
         fields=_fields(operation, reply),
     )
@@ -225,8 +230,16 @@ def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _words(fields: dict[str, Any]) -> tuple[str, ...]:
-    """A command line, which has a program."""
+    """A command line, which has a program, or as much of it as is sent."""
     argv = fields.get("argv")
-    if type(argv) is not list or not argv or not all(type(word) is str for word in argv):
+    if type(argv) is not list or not argv:
         raise Breach("a command has no argv")
-    return tuple(map(printable, argv))
+    words, left = [], _LONGEST_ARGV
+    for word in argv:
+        if type(word) is not str:
+            raise Breach("a command has no argv")
+        words.append(printable(word[:left]))
+        left -= len(word) + 1
+        if left <= 0:
+            break
+    return tuple(words)

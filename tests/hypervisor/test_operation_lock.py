@@ -8,35 +8,35 @@ from typing import Any
 
 import pytest
 
-from gavotte.hypervisor.operation_lock import Interrupted, Turns, finished
+from gavotte.hypervisor.operation_lock import OperationInterrupted, OperationLock, run_shielded
 from tests.support.steps import run
 
 
-async def interrupted(turns: Turns, block: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.Task[object]:
-    """A task whose turn is `block`, interrupted when that waits."""
+async def interrupted(lock: OperationLock, block: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.Task[object]:
+    """A task whose operation is `block`, interrupted while that waits."""
     begun = asyncio.Event()
 
     async def take() -> object:
-        async with turns.turn("work"):
+        async with lock.hold("work"):
             begun.set()
             return await block()
 
     task = asyncio.create_task(take())
     await begun.wait()
-    turns.interrupt()
+    lock.interrupt()
     return task
 
 
 def test_an_interrupted_turn_says_so_and_the_next_is_not() -> None:
     async def test() -> None:
-        turns = Turns()
-        task = await interrupted(turns, asyncio.Event().wait)
-        with pytest.raises(Interrupted):
+        lock = OperationLock()
+        task = await interrupted(lock, asyncio.Event().wait)
+        with pytest.raises(OperationInterrupted):
             await task
         assert task.cancelling() == 0
-        async with turns.turn("more"):
-            assert turns.what == "more"
-        assert turns.what == ""
+        async with lock.hold("more"):
+            assert lock.operation == "more"
+        assert lock.operation == ""
 
     run(test)
 
@@ -50,7 +50,7 @@ def test_a_turn_that_ends_all_the_same_is_done() -> None:
         return ""
 
     async def test() -> None:
-        task = await interrupted(Turns(), stubborn)
+        task = await interrupted(OperationLock(), stubborn)
         assert await task == "done"
         assert task.cancelling() == 0
 
@@ -65,8 +65,8 @@ def test_an_undo_that_fails_hides_nothing() -> None:
             raise OSError("the undo failed")
 
     async def test() -> None:
-        task = await interrupted(Turns(), undoing)
-        with pytest.raises(Interrupted) as found:
+        task = await interrupted(OperationLock(), undoing)
+        with pytest.raises(OperationInterrupted) as found:
             await task
         assert isinstance(found.value.__cause__, OSError)
 
@@ -75,7 +75,7 @@ def test_an_undo_that_fails_hides_nothing() -> None:
 
 def test_a_cancellation_beside_the_interruption_goes_through() -> None:
     async def test() -> None:
-        task = await interrupted(Turns(), asyncio.Event().wait)
+        task = await interrupted(OperationLock(), asyncio.Event().wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -85,11 +85,11 @@ def test_a_cancellation_beside_the_interruption_goes_through() -> None:
 
 def test_an_interruption_without_a_turn_is_nothing() -> None:
     async def test() -> None:
-        turns = Turns()
-        turns.interrupt()
-        async with turns.turn("work"):
-            turns.interrupt()  # one's own turn goes on
-            await asyncio.wait([asyncio.create_task(finished(nothing()))])
+        lock = OperationLock()
+        lock.interrupt()
+        async with lock.hold("work"):
+            lock.interrupt()  # one's own operation goes on
+            await asyncio.wait([asyncio.create_task(run_shielded(nothing()))])
 
     async def nothing() -> None: ...
 
@@ -108,7 +108,7 @@ def test_work_that_must_be_finished_is_and_then_the_cancellation_comes() -> None
 
         async def caller() -> None:
             begun.set()
-            await finished(work())
+            await run_shielded(work())
 
         task = asyncio.create_task(caller())
         await begun.wait()

@@ -45,7 +45,7 @@ from gavotte.hypervisor.interface import (
     abilities_for,
     check_file,
 )
-from gavotte.hypervisor.operation_lock import Interrupted, Turns
+from gavotte.hypervisor.operation_lock import OperationInterrupted, OperationLock
 from gavotte.hypervisor.serialization import device_from_json, device_to_json
 from gavotte.qemu.fds import socketpair
 from gavotte.text import harmless, size_text
@@ -91,7 +91,7 @@ class FakeVm:
         self.config = config
         self.script = script or Script()
         self._state = VmState.CREATED
-        self._turns = Turns()
+        self._lock = OperationLock()
         self._streams = Streams()
         self._gone = asyncio.Event()
         self._why: GavotteError | None = None
@@ -398,7 +398,7 @@ class FakeVm:
         self._expect(what, *states)
         self.capabilities().require(*needs)
         try:
-            async with self._turns.turn(what):
+            async with self._lock.hold(what):
                 self._expect(what, *states)  # it may have changed while others had their turn
                 with self._starting() if states == (VmState.CREATED,) else nullcontext():
                     if self.script.during is not None:
@@ -406,7 +406,7 @@ class FakeVm:
                     if self._gone.is_set():
                         raise await self.explain_end()
                     yield
-        except Interrupted:
+        except OperationInterrupted:
             raise await self.explain_end() from None
 
     @contextmanager
@@ -448,7 +448,7 @@ class FakeVm:
             self.typed()  # what nobody has read would make the end of the streams an error
             while self._viewers:
                 self._viewers.pop().close()
-            self._turns.interrupt()
+            self._lock.interrupt()
             self._streams.offer(events.Ended("" if why is None else str(why)))
 
     # --- ports --------------------------------------------------------------------------------------------------------

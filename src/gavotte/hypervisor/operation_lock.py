@@ -1,4 +1,4 @@
-"""Whose turn it is to change a machine, and how its end ends whatever is under way."""
+"""One operation on a machine at a time, and a way to interrupt the one that is running."""
 
 from __future__ import annotations
 
@@ -7,55 +7,60 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-__all__ = ["Interrupted", "Turns", "finished"]
+__all__ = ["OperationInterrupted", "OperationLock", "run_shielded"]
 
 
-class Interrupted(Exception):
-    """The turn was ended by `interrupt`."""
+class OperationInterrupted(Exception):
+    """The operation was ended by `OperationLock.interrupt`."""
 
 
-class Turns:
-    """One change at a time. `what` names the one under way; empty when there is none."""
+class OperationLock:
+    """Held by one operation at a time. `operation` names the one that holds it; empty while none does."""
 
     def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.what = ""
+        self.operation = ""
+        self._lock = asyncio.Lock()
         self._task: asyncio.Task[Any] | None = None
         self._interrupted = False
 
     @asynccontextmanager
-    async def turn(self, what: str) -> AsyncIterator[None]:
-        """Wait for a turn, which the block is. Raises Interrupted in place of a block that was interrupted."""
-        async with self.lock:
+    async def hold(self, operation: str) -> AsyncIterator[None]:
+        """Hold the lock for the block. Raises OperationInterrupted in place of what ends an interrupted block."""
+        async with self._lock:
             task = asyncio.current_task()
             cancelling = task.cancelling() if task else 0
-            self._task, self._interrupted, self.what = task, False, what
+            self._task, self._interrupted, self.operation = task, False, operation
             try:
                 yield
             except BaseException as error:
-                # as with asyncio.timeout: a cancellation that is ours alone goes no further
+                # as in asyncio.timeout: a cancellation that comes from `interrupt` alone isn't passed on
                 if self._take_back(task) <= cancelling:
-                    raise Interrupted from error
+                    raise OperationInterrupted from error
                 raise
             else:
-                self._take_back(task)  # it came to its end all the same
+                self._take_back(task)  # it has completed all the same
             finally:
-                self._task, self.what = None, ""
+                self._task, self.operation = None, ""
 
     def interrupt(self) -> None:
-        """Cancel the block under way, if there is one and it isn't the caller's own."""
+        """Cancel the running operation, unless there is none or it is the caller's own."""
         task = self._task
         if task is not None and not self._interrupted and task is not asyncio.current_task():
             self._interrupted = True
             task.cancel()
 
+    async def wait_free(self) -> None:
+        """Wait until no operation holds the lock."""
+        async with self._lock:
+            pass
+
     def _take_back(self, task: asyncio.Task[Any] | None) -> float:
-        """How many cancellations are left without ours; infinitely many if there was none of ours."""
+        """Uncancel what `interrupt` cancelled. Returns how many cancellations are left; infinity if there was none."""
         return task.uncancel() if task is not None and self._interrupted else float("inf")
 
 
-async def finished(work: Coroutine[Any, Any, None]) -> None:
-    """Do all of `work`, whoever cancels; the cancellation is raised after it."""
+async def run_shielded(work: Coroutine[Any, Any, None]) -> None:
+    """Await all of `work`, also when the caller is cancelled; the cancellation is raised afterwards."""
     task = asyncio.get_running_loop().create_task(work)
     cancelled = False
     while not task.done():

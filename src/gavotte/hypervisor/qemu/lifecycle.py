@@ -19,7 +19,7 @@ from gavotte.hypervisor.interface import (
     VmState,
     abilities_for,
 )
-from gavotte.hypervisor.operation_lock import Interrupted, Turns, finished
+from gavotte.hypervisor.operation_lock import OperationInterrupted, OperationLock, run_shielded
 from gavotte.hypervisor.qemu.capabilities import capabilities_of
 from gavotte.hypervisor.qemu.console import Console
 from gavotte.hypervisor.qemu.devices.resources import Wiring
@@ -80,7 +80,7 @@ class QemuLifecycle:
             directory if keep else None, shared_memory=config.shared_memory, on_helper_end=self._helper_ended
         )
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.turns = Turns()
+        self.lock = OperationLock()
         self.life = Life(self._dumper())
         self._process: QemuProcess | None = None
         self._monitor: QmpClient | None = None
@@ -184,11 +184,11 @@ class QemuLifecycle:
     @asynccontextmanager
     async def _turn(self, what: str, wanted: Sequence[VmState]) -> AsyncIterator[None]:
         try:
-            async with self.turns.turn(what):
+            async with self.lock.hold(what):
                 if self._ending is not None or self.state not in wanted:
                     raise self._wrong_state(what, wanted)
                 yield
-        except Interrupted:
+        except OperationInterrupted:
             raise await self.explain_end() from None
 
     @asynccontextmanager
@@ -206,7 +206,7 @@ class QemuLifecycle:
             except BaseException as error:
                 if not self.ended.done():  # else QEMU itself tells why
                     self._absent = self._absent or f"could not be started: {str(error) or 'its start was cancelled'}"
-                await finished(self._free())
+                await run_shielded(self._free())
                 raise
 
     def _dumper(self) -> Dump | None:
@@ -257,7 +257,7 @@ class QemuLifecycle:
         except asyncio.CancelledError:
             if self._process is not None:
                 self._process.kill()
-            await finished(_end_of(self._ending))
+            await run_shielded(_end_of(self._ending))
             raise
 
     async def quit(self) -> None:
@@ -285,7 +285,7 @@ class QemuLifecycle:
         await process.wait()
         self.life.state = VmState.STOPPED
         if not self._absent:  # else who ends it ends the turn too
-            self.turns.interrupt()
+            self.lock.interrupt()
         if not self.ended.done():
             self.ended.set_result(None)
         with suppress(TimeoutError):
@@ -298,15 +298,15 @@ class QemuLifecycle:
 
     async def _end(self, polite: Sequence[PoliteRung], force: bool) -> None:
         try:
-            self.turns.interrupt()  # a start ends what it has begun
+            self.lock.interrupt()  # a start ends what it has begun
             if self._process is not None and self.state is not VmState.STARTING:
                 if force:
                     self._process.kill()
                 rungs: list[PoliteRung] = [*polite, ("quit", self.quit, _QUIT_DEADLINE)]
                 await self._process.stop(polite=() if force else rungs)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_UNDER_WAY), self.turns.lock:
-                    pass
+                async with asyncio.timeout(_UNDER_WAY):
+                    await self.lock.wait_free()
         finally:
             await self._free()
 

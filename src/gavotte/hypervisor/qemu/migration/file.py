@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gavotte.errors import GavotteError, HostError, InUse, OutcomeUnknown, QemuError, QmpNotSent, SaveFailed, StateError
 from gavotte.hypervisor.devices import Device, Nic, Raw, Stream, Tap
 from gavotte.hypervisor.interface import Ability, MemoryFile, OnProgress, VmState
-from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.operation_lock import run_shielded
 from gavotte.hypervisor.qemu.devices.table import Placed, Table
 from gavotte.hypervisor.qemu.durable import put_in_place
 from gavotte.hypervisor.qemu.migration.clone import include_memory
@@ -111,7 +111,7 @@ async def _new_file(path: Path) -> AsyncIterator[int]:
         try:
             os.ftruncate(fd, 0)
             yield fd
-            await finished(asyncio.to_thread(_settle, fd, part, path))
+            await run_shielded(asyncio.to_thread(_settle, fd, part, path))
         except BaseException:
             part.unlink(missing_ok=True)
             raise

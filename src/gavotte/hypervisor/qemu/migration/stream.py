@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 
 from gavotte.errors import QemuError, QmpRefused, SaveFailed
 from gavotte.hypervisor.interface import OnProgress, Progress
-from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.operation_lock import run_shielded
 from gavotte.hypervisor.qemu.migration.incoming import switch
 from gavotte.hypervisor.qemu.migration.pump import Pump, pumping
 from gavotte.hypervisor.qemu.migration.resume import go_on
@@ -69,7 +69,7 @@ async def migrate_out(
                 await _end_of(pump, ended)
                 return pump
     except BaseException:
-        await finished(_give_up(monitor, running))
+        await run_shielded(_give_up(monitor, running))
         raise
 
 

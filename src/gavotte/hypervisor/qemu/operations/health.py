@@ -62,7 +62,7 @@ async def _look_closer(vm: QemuVm, monitor: QmpClient) -> Checked:
         await monitor.execute("query-yank", oob=True, deadline=_ANSWER)
     except QemuError:
         return Checked(Health.SILENT, f"QEMU answers nothing; {words}")
-    if (what := vm.turns.what) and what not in _SHORT:
+    if (what := vm.lock.operation) and what not in _SHORT:
         known = Health.RUNNING if vm.state is VmState.RUNNING else Health.PAUSED
         return Checked(known, f"QEMU is busy: {what} is under way")
     return Checked(Health.SILENT, "QEMU's main loop is stuck: it answers out-of-band commands only")

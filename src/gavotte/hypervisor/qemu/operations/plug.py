@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gavotte.errors import GavotteError, InvalidMachine, QemuError, QmpRefused, StateError, UsageError
 from gavotte.hypervisor.devices import Device, Disk, Raw
 from gavotte.hypervisor.interface import Ability, VmState, abilities_for
-from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.operation_lock import run_shielded
 from gavotte.hypervisor.qemu.devices.table import Table
 from gavotte.hypervisor.qemu.plan import CONSOLE, MONITOR, PORTS, SCSI, Wire, plan_device, tune
 from gavotte.hypervisor.qemu.plan.memory import VMEM
@@ -123,13 +123,13 @@ async def _plug_hot(vm: QemuVm, device: Device, table: Table, place: PropertyMap
         schema = await vm.schema(hot=_drivers(steps))
         vm.save_state(Pending("plug", device.id, steps, table))
     except BaseException:
-        await finished(vm.wiring.drop(device.id))
+        await run_shielded(vm.wiring.drop(device.id))
         raise
     try:
         await _whole(_tell(client, device, steps, schema, deadline), _take_back(client, steps, deadline))
     except BaseException as error:
         told = None if client.closed or isinstance(error, InvalidMachine) else client
-        await finished(_after_failure(vm, told, device, steps, table, min(deadline, Deadline.QUICK)))
+        await run_shielded(_after_failure(vm, told, device, steps, table, min(deadline, Deadline.QUICK)))
         if isinstance(error, QemuError):
             _explain(error, vm, device)
         raise
@@ -192,7 +192,7 @@ async def _take_away(vm: QemuVm, id: str, deadline: float) -> None:
     try:
         await unplug(vm.monitor, recipe, deadline=deadline)
         vm.table = table
-        await finished(vm.wiring.drop(id))
+        await run_shielded(vm.wiring.drop(id))
     except QmpRefused as error:
         error.hint = error.hint or "the guest may be busy with it: try again in some seconds"
         raise
@@ -208,9 +208,9 @@ async def _whole(work: Coroutine[Any, Any, None], undo: Coroutine[Any, Any, None
         await asyncio.shield(task)
     except asyncio.CancelledError:
         task.cancel()
-        await finished(_end_of(task))
+        await run_shielded(_end_of(task))
         if not task.cancelled() and task.exception() is None:
-            await finished(undo)
+            await run_shielded(undo)
         raise
     finally:
         undo.close()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from gavotte.errors import OutcomeUnknown, QemuError
-from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.operation_lock import run_shielded
 from gavotte.hypervisor.qemu.polling import wait_for_news
 from gavotte.qmp.client import Deadline, QmpClient
 
@@ -35,7 +35,7 @@ async def reset_machine(vm: QemuVm) -> None:
             if await wait_for_news(resets, Deadline.NORMAL) is None and not monitor.closed:
                 raise OutcomeUnknown("system_reset", f"nothing was heard of it within {Deadline.NORMAL:g} s")
     except BaseException:
-        await finished(_at_reboot(monitor, "shutdown"))
+        await run_shielded(_at_reboot(monitor, "shutdown"))
         raise
     if vm.config.arch in _RESETS_ITSELF:
         vm.life.begin(_after_the_firmware(monitor))

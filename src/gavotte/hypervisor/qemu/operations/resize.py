@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gavotte.errors import QmpRefused, UsageError
 from gavotte.hypervisor.interface import Ability, MachineConfig, Memory
-from gavotte.hypervisor.operation_lock import finished
+from gavotte.hypervisor.operation_lock import run_shielded
 from gavotte.hypervisor.qemu.plan.memory import VMEM, plan_dimm
 from gavotte.hypervisor.qemu.polling import growing_pauses, wait_for_news
 from gavotte.qemu.machines import Machine
@@ -225,9 +225,9 @@ async def _ask_virtio_mem(monitor: QmpClient, wanted: int, until: float) -> None
                         return
                     await wait_for_news(events, pause)
     except TimeoutError:
-        await finished(_ask_no_longer(monitor))
+        await run_shielded(_ask_no_longer(monitor))
     except asyncio.CancelledError:
-        await finished(_ask_no_longer(monitor))
+        await run_shielded(_ask_no_longer(monitor))
         raise
 
 
